@@ -6,7 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { StoreObject, TaskStatus } from "./objects.ts";
+import { StoreObject, TaskState, TaskStatus } from "./objects.ts";
 
 export interface StoreAction {
   action:
@@ -18,6 +18,12 @@ export interface StoreAction {
     | //
     /** A status report: applied when it moves the task forward, dropped otherwise. Never a conflict. */
     { $case: "taskStatus"; value: TaskStatusChange }
+    | //
+    /**
+     * What managers want of a task: applied when it moves toward stop, dropped otherwise (and when
+     * the task is gone). Never a conflict, so a status report in between costs no retry.
+     */
+    { $case: "taskDesiredState"; value: TaskDesiredStateChange }
     | undefined;
 }
 
@@ -32,6 +38,11 @@ export interface ObjectRef {
 export interface TaskStatusChange {
   taskId: string;
   status: TaskStatus | undefined;
+}
+
+export interface TaskDesiredStateChange {
+  taskId: string;
+  desiredState: TaskState;
 }
 
 /** One Raft entry: all its actions are applied, or (when a check fails) none. */
@@ -66,6 +77,9 @@ export const StoreAction: MessageFns<StoreAction> = {
         break;
       case "taskStatus":
         TaskStatusChange.encode(message.action.value, writer.uint32(34).fork()).join();
+        break;
+      case "taskDesiredState":
+        TaskDesiredStateChange.encode(message.action.value, writer.uint32(42).fork()).join();
         break;
     }
     return writer;
@@ -116,6 +130,17 @@ export const StoreAction: MessageFns<StoreAction> = {
             message.action = { $case: "taskStatus", value: TaskStatusChange.decode(reader, reader.uint32()) };
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.action = {
+              $case: "taskDesiredState",
+              value: TaskDesiredStateChange.decode(reader, reader.uint32()),
+            };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -155,6 +180,15 @@ export const StoreAction: MessageFns<StoreAction> = {
       case "taskStatus": {
         if (object.action?.value !== undefined && object.action?.value !== null) {
           message.action = { $case: "taskStatus", value: TaskStatusChange.fromPartial(object.action.value) };
+        }
+        break;
+      }
+      case "taskDesiredState": {
+        if (object.action?.value !== undefined && object.action?.value !== null) {
+          message.action = {
+            $case: "taskDesiredState",
+            value: TaskDesiredStateChange.fromPartial(object.action.value),
+          };
         }
         break;
       }
@@ -307,6 +341,73 @@ export const TaskStatusChange: MessageFns<TaskStatusChange> = {
     message.status = (object.status !== undefined && object.status !== null)
       ? TaskStatus.fromPartial(object.status)
       : undefined;
+    return message;
+  },
+};
+
+function createBaseTaskDesiredStateChange(): TaskDesiredStateChange {
+  return { taskId: "", desiredState: 0 };
+}
+
+export const TaskDesiredStateChange: MessageFns<TaskDesiredStateChange> = {
+  encode(message: TaskDesiredStateChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    if (message.desiredState !== 0) {
+      writer.uint32(16).int32(message.desiredState);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaskDesiredStateChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaskDesiredStateChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.desiredState = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TaskDesiredStateChange>): TaskDesiredStateChange {
+    return TaskDesiredStateChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TaskDesiredStateChange>): TaskDesiredStateChange {
+    const message = createBaseTaskDesiredStateChange();
+    message.taskId = object.taskId ?? "";
+    message.desiredState = object.desiredState ?? 0;
     return message;
   },
 };

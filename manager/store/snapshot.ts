@@ -1,0 +1,94 @@
+import { ShoalError } from '../../shared/errors.ts';
+import { StoreSnapshotChunk } from '../../shared/gen/shoal/v1/store.ts';
+import { TableSet } from './table-set.ts';
+import { type AnyObject, TABLE_NAMES, toStoreObject } from './tables.ts';
+import { shareWithService } from './transaction.ts';
+import type { Change, TableName } from './types.ts';
+
+/** Half of what a chunk may have, so that one object at its limit still fits beside others. */
+export const CHUNK_TARGET_BYTES = 512 * 1024;
+
+/**
+ * The tables as they are at the call, in chunks; encoding happens while the caller takes them, and
+ * commits in between are not seen, because objects never change and the lists are copied here.
+ * Objects are sorted by table and id: replicas with equal state give equal bytes.
+ */
+export function snapshotChunks(tables: TableSet, index: number): Iterable<Uint8Array> {
+  const copies = TABLE_NAMES.map((table) => ({ table, objects: tables.copy(table) }));
+  return encodeChunks(copies, index);
+}
+
+type TableCopy = { table: TableName; objects: AnyObject[] };
+
+function* encodeChunks(copies: readonly TableCopy[], index: number): Generator<Uint8Array> {
+  const header = StoreSnapshotChunk.encode({ index, objects: [] }).finish();
+  let parts = [header];
+  let size = header.length;
+  for (const { table, objects } of copies) {
+    objects.sort((a, b) => (a.id < b.id ? -1 : 1));
+    for (const object of objects) {
+      // Messages laid end to end decode as one with all their objects: each is encoded only once.
+      const part = StoreSnapshotChunk.encode({
+        index: 0,
+        objects: [toStoreObject(table, object)],
+      }).finish();
+      if (size + part.length > CHUNK_TARGET_BYTES && parts.length > 1) {
+        yield Buffer.concat(parts);
+        parts = [header];
+        size = header.length;
+      }
+      parts.push(part);
+      size += part.length;
+    }
+  }
+  // Always one chunk, so that the snapshot of an empty store is told from a lost one.
+  yield Buffer.concat(parts);
+}
+
+/** Reads what `snapshotChunks` wrote. Throws ShoalError `internal` when chunks do not belong together. */
+export function tablesFromChunks(index: number, chunks: readonly Uint8Array[]): TableSet {
+  const tables = new TableSet();
+  for (const bytes of chunks) {
+    const chunk = StoreSnapshotChunk.decode(bytes);
+    if (chunk.index !== index) {
+      throw new ShoalError(
+        'internal',
+        `Cannot restore the snapshot of index ${index}: a chunk of index ${chunk.index} is in it`,
+      );
+    }
+    for (const { kind } of chunk.objects) {
+      if (kind === undefined) {
+        throw new ShoalError(
+          'internal',
+          'Cannot restore a snapshot with an unknown kind of object',
+        );
+      }
+      const { $case: table, value } = kind;
+      // Services come before tasks in TABLE_NAMES, so their specs are here to be shared.
+      const object =
+        table === 'task' ? shareWithService(value, tables.get('service', value.serviceId)) : value;
+      tables.put(table, object);
+    }
+  }
+  return tables;
+}
+
+/** What turns `from` into `to`: removes first, so that names are free before they are taken again. */
+export function difference(from: TableSet, to: TableSet): Change[] {
+  const removed: Change[] = [];
+  const others: Change[] = [];
+  for (const table of TABLE_NAMES) {
+    for (const previous of from.all(table)) {
+      if (to.get(table, previous.id) === undefined) {
+        removed.push({ action: 'remove', table, object: previous, previous } as Change);
+      }
+    }
+    for (const object of to.all(table)) {
+      const previous = from.get(table, object.id);
+      if (previous?.meta?.version === object.meta?.version) continue;
+      const action = previous === undefined ? 'create' : 'update';
+      others.push({ action, table, object, previous } as Change);
+    }
+  }
+  return [...removed, ...others];
+}
