@@ -1,0 +1,359 @@
+import type { Clock } from '../../shared/clock.ts';
+import { messageOf, ShoalError } from '../../shared/errors.ts';
+import type { ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
+import type { NodeAvailability, NodeDescription } from '../../shared/gen/shoal/v1/objects.ts';
+import type { Log } from '../../shared/log.ts';
+import {
+  type ClusterSpecInput,
+  CONTROL_PORT,
+  DATA_PATH_PORT,
+  type ManagerMode,
+} from '../../shared/manager-start.ts';
+import type { TlsIdentity } from '../../shared/pki/identity.ts';
+import type { InitRequest, JoinRequest, Membership, NodeStanding } from '../engine/types.ts';
+import {
+  type InterfaceAddress,
+  joinHostPort,
+  resolveAdvertised,
+  splitHostPort,
+} from './address.ts';
+import type { NodeRecord } from './record.ts';
+
+/** All that runs on a node because it is in a cluster: manager process, session, tasks, data plane. */
+export interface ClusterSide {
+  /** Resolves when the node does what its role asks: on a manager, when the manager answers. */
+  ready(signal: AbortSignal): Promise<void>;
+  clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined>;
+  managers(): readonly Readonly<{ nodeId: string; address: string }>[];
+  /** Asks the cluster to take this manager out of the quorum. */
+  resign(signal: AbortSignal): Promise<void>;
+  /** Ends and removes everything that the membership brought: containers, links, processes. */
+  tearDown(): Promise<void>;
+  /** Lets go without changing anything that runs. */
+  close(): Promise<void>;
+}
+
+export interface MembershipStore {
+  saveRecord(record: NodeRecord): Promise<void>;
+  saveIdentity(identity: TlsIdentity): Promise<void>;
+  clear(): Promise<void>;
+}
+
+export type Founding = Readonly<{
+  nodeId: string;
+  clusterId: string;
+  identity: TlsIdentity;
+  rootCertificatePem: string;
+  rootKeyPem: string;
+}>;
+
+export type Enrolment = Readonly<{
+  nodeId: string;
+  clusterId: string;
+  role: NodeRecord['role'];
+  identity: TlsIdentity;
+  managers: NodeRecord['managers'];
+}>;
+
+export type MembershipDeps = Readonly<{
+  store: MembershipStore;
+  clock: Clock;
+  log: Log;
+  hostname: string;
+  /** Used where the request names no address. */
+  advertiseAddress: string;
+  interfaces(): readonly InterfaceAddress[];
+  describe(): NodeDescription;
+  found(validityMs: number): Founding;
+  enroll(
+    remotes: readonly string[],
+    token: string,
+    availability: NodeAvailability,
+    signal: AbortSignal,
+  ): Promise<Enrolment>;
+  startSide(record: NodeRecord, identity: TlsIdentity, mode: ManagerMode): Promise<ClusterSide>;
+}>;
+
+const ALREADY_PART =
+  'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+const LEAVE_MANAGER =
+  'You are attempting to leave the swarm on a node that is participating as a manager. ';
+const LAST_MANAGER =
+  'Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ';
+const CERTIFICATE_VALIDITY_MS = 90 * 24 * 3_600_000; // Swarm's --cert-expiry
+const READY_WITHIN_MS = 30_000;
+const RESIGN_WITHIN_MS = 10_000;
+const DEFAULT_POOLS = ['10.0.0.0/8'];
+const DEFAULT_SUBNET_SIZE = 24;
+
+/** This host's way into a cluster, and out of it. One change at a time. */
+export class NodeMembership implements Membership {
+  readonly #deps: MembershipDeps;
+  #member: { record: NodeRecord; side: ClusterSide } | undefined;
+  #state: NodeStanding['localState'] = 'inactive';
+  #error = '';
+  #busy = false;
+
+  constructor(deps: MembershipDeps) {
+    this.#deps = deps;
+  }
+
+  get side(): ClusterSide | undefined {
+    return this.#member?.side;
+  }
+
+  /** At the start of the daemon: goes on with the membership it had. */
+  async resume(record: NodeRecord, identity: TlsIdentity): Promise<void> {
+    const remotes = record.managers.map(({ address }) => address);
+    this.#member = {
+      record,
+      side: await this.#deps.startSide(record, identity, { kind: 'run', remotes }),
+    };
+    this.#state = 'active';
+  }
+
+  standing(): NodeStanding {
+    const member = this.#member;
+    return {
+      localState: this.#state,
+      nodeId: member?.record.nodeId ?? '',
+      nodeAddress:
+        member === undefined
+          ? ''
+          : splitHostPort(member.record.advertiseAddress, CONTROL_PORT).host,
+      isManager: member?.record.role === 'manager',
+      error: this.#error,
+      remoteManagers: member?.side.managers() ?? [],
+      clusterId: member?.record.clusterId ?? '',
+      description: this.#deps.describe(),
+    };
+  }
+
+  init(request: InitRequest, signal: AbortSignal): Promise<string> {
+    return this.#exclusively(async () => {
+      if (request.forceNewCluster) {
+        throw new ShoalError(
+          'unimplemented',
+          'swarm init --force-new-cluster is not supported yet',
+        );
+      }
+      if (request.autoLock) {
+        throw new ShoalError(
+          'unimplemented',
+          'autolock is not supported yet: leave out --autolock',
+        );
+      }
+      const where = this.#addresses(request);
+      const spec = clusterSpec(request.spec);
+      const dataPathPort = request.dataPathPort || DATA_PATH_PORT;
+      if (dataPathPort < 1024 || dataPathPort > 49151) {
+        throw new ShoalError(
+          'invalid-argument',
+          `Datapath port number (${dataPathPort}) is not in valid range (1024 - 49151)`,
+        );
+      }
+      const validityMs =
+        spec.nodeCertExpiryNs === undefined ? CERTIFICATE_VALIDITY_MS : spec.nodeCertExpiryNs / 1e6;
+      const founding = this.#deps.found(validityMs);
+      const record: NodeRecord = {
+        ...where,
+        nodeId: founding.nodeId,
+        clusterId: founding.clusterId,
+        role: 'manager',
+        dataPathPort,
+        managers: [{ nodeId: founding.nodeId, address: where.advertiseAddress }],
+      };
+      await this.#enter(record, founding.identity, signal, {
+        kind: 'bootstrap',
+        bootstrap: {
+          rootCertificatePem: founding.rootCertificatePem,
+          rootKeyPem: founding.rootKeyPem,
+          hostname: this.#deps.hostname,
+          availability: request.availability,
+          defaultAddressPools:
+            request.defaultAddressPools.length > 0 ? request.defaultAddressPools : DEFAULT_POOLS,
+          subnetSize: request.subnetSize || DEFAULT_SUBNET_SIZE,
+          dataPathPort,
+          spec,
+        },
+      });
+      return record.nodeId;
+    });
+  }
+
+  join(request: JoinRequest, signal: AbortSignal): Promise<void> {
+    return this.#exclusively(async () => {
+      if (request.remoteAddresses.length === 0) {
+        throw new ShoalError('invalid-argument', 'at least one RemoteAddr is required to join');
+      }
+      const where = this.#addresses(request);
+      const remotes = request.remoteAddresses.map((text) => {
+        const { host, port } = splitHostPort(text, CONTROL_PORT);
+        return joinHostPort(host, port);
+      });
+      const enrolment = await this.#deps.enroll(
+        remotes,
+        request.joinToken,
+        request.availability,
+        signal,
+      );
+      const record: NodeRecord = {
+        ...where,
+        nodeId: enrolment.nodeId,
+        clusterId: enrolment.clusterId,
+        role: enrolment.role,
+        dataPathPort: DATA_PATH_PORT,
+        managers:
+          enrolment.managers.length > 0
+            ? enrolment.managers
+            : remotes.map((address) => ({ nodeId: '', address })),
+      };
+      await this.#enter(record, enrolment.identity, signal, {
+        kind: 'run',
+        remotes: record.managers.map(({ address }) => address),
+      });
+    });
+  }
+
+  leave(force: boolean, signal: AbortSignal): Promise<void> {
+    return this.#exclusively(async () => {
+      const member = this.#member;
+      if (member === undefined) {
+        throw new ShoalError('unavailable', 'This node is not part of a swarm');
+      }
+      if (member.record.role === 'manager') await this.#leaveAsManager(member.side, force, signal);
+      await member.side.tearDown();
+      await this.#deps.store.clear();
+      this.#member = undefined;
+      this.#state = 'inactive';
+    }, true);
+  }
+
+  async clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined> {
+    return this.#member?.side.clusterInfo(signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#member?.side.close();
+  }
+
+  async #leaveAsManager(side: ClusterSide, force: boolean, signal: AbortSignal): Promise<void> {
+    const info = await side.clusterInfo(signal).catch((error) => {
+      this.#deps.log.warn('cannot ask the cluster before leaving it', { error: messageOf(error) });
+      return undefined;
+    });
+    if (!force) {
+      const last = info !== undefined && info.managers <= 1;
+      throw new ShoalError(
+        'unavailable',
+        LEAVE_MANAGER +
+          (last
+            ? LAST_MANAGER
+            : `The only way to restore a swarm that has lost consensus is to reinitialize it with \`--force-new-cluster\`. Use \`--force\` to suppress this message.`),
+      );
+    }
+    if (info === undefined || info.managers <= 1) return;
+    await side
+      .resign(AbortSignal.any([signal, AbortSignal.timeout(RESIGN_WITHIN_MS)]))
+      .catch((error) => {
+        // Forced: the others keep a dead member, which their operators can remove.
+        this.#deps.log.warn('left without leaving the quorum', { error: messageOf(error) });
+      });
+  }
+
+  /** A failed entry leaves nothing behind. */
+  async #enter(
+    record: NodeRecord,
+    identity: TlsIdentity,
+    signal: AbortSignal,
+    mode: ManagerMode,
+  ): Promise<void> {
+    const { store } = this.#deps;
+    let side: ClusterSide | undefined;
+    try {
+      await store.saveIdentity(identity);
+      await store.saveRecord(record);
+      side = await this.#deps.startSide(record, identity, mode);
+      await side.ready(AbortSignal.any([signal, AbortSignal.timeout(READY_WITHIN_MS)]));
+    } catch (error) {
+      await side?.tearDown();
+      await store.clear();
+      throw error;
+    }
+    this.#member = { record, side };
+    this.#state = 'active';
+    this.#error = '';
+  }
+
+  #addresses(request: {
+    listenAddress: string;
+    advertiseAddress: string;
+    dataPathAddress: string;
+  }) {
+    const interfaces = this.#deps.interfaces();
+    const listen = splitHostPort(request.listenAddress || '0.0.0.0', CONTROL_PORT);
+    const asked = splitHostPort(request.advertiseAddress, listen.port);
+    // A listener on one address can be reached there and nowhere else.
+    const fallback =
+      listen.host === '0.0.0.0' || listen.host === '::' ? this.#deps.advertiseAddress : listen.host;
+    const host = resolveAdvertised(asked.host || fallback, interfaces);
+    const listenHost =
+      listen.host === '0.0.0.0' || listen.host === '::'
+        ? listen.host
+        : resolveAdvertised(listen.host, interfaces);
+    return {
+      listenAddress: joinHostPort(listenHost, listen.port),
+      advertiseAddress: joinHostPort(host, asked.port),
+      dataPathAddress:
+        request.dataPathAddress === ''
+          ? host
+          : resolveAdvertised(request.dataPathAddress, interfaces),
+    };
+  }
+
+  async #exclusively<T>(work: () => Promise<T>, leaving = false): Promise<T> {
+    if (this.#busy) {
+      throw new ShoalError(
+        'unavailable',
+        'another init, join or leave of this node is under way: try again when it has ended',
+      );
+    }
+    if (!leaving && this.#member !== undefined) throw new ShoalError('unavailable', ALREADY_PART);
+    this.#busy = true;
+    const before = this.#state;
+    try {
+      return await work();
+    } finally {
+      this.#busy = false;
+      if (this.#state === 'pending') this.#state = before;
+    }
+  }
+}
+
+/** Swarm's Spec of an init, as far as it can be set there. */
+function clusterSpec(raw: unknown): ClusterSpecInput {
+  if (raw === undefined || raw === null) return {};
+  if (typeof raw !== 'object') throw new ShoalError('invalid-argument', 'Spec must be an object');
+  const spec = raw as {
+    Labels?: Record<string, string> | null;
+    Orchestration?: { TaskHistoryRetentionLimit?: number } | null;
+    Raft?: { SnapshotInterval?: number } | null;
+    Dispatcher?: { HeartbeatPeriod?: number } | null;
+    CAConfig?: { NodeCertExpiry?: number } | null;
+  };
+  const expiryNs = spec.CAConfig?.NodeCertExpiry;
+  if (expiryNs !== undefined && expiryNs !== 0 && expiryNs < 3_600e9) {
+    throw new ShoalError('invalid-argument', 'minimum certificate expiry time is 1h0m0s');
+  }
+  return {
+    ...(spec.Labels ? { labels: spec.Labels } : {}),
+    ...(spec.Orchestration?.TaskHistoryRetentionLimit !== undefined
+      ? { taskHistoryLimit: spec.Orchestration.TaskHistoryRetentionLimit }
+      : {}),
+    ...(spec.Raft?.SnapshotInterval ? { snapshotInterval: spec.Raft.SnapshotInterval } : {}),
+    ...(spec.Dispatcher?.HeartbeatPeriod
+      ? { dispatcherHeartbeatNs: spec.Dispatcher.HeartbeatPeriod }
+      : {}),
+    ...(expiryNs ? { nodeCertExpiryNs: expiryNs } : {}),
+  };
+}

@@ -1,0 +1,16 @@
+import type { CertificateRole } from '../../shared/pki/roles.ts';
+
+/** What a node remembers of its membership, beside its certificates. */
+export type NodeRecord = Readonly<{
+  nodeId: string;
+  clusterId: string;
+  role: CertificateRole;
+  /** host:port. */
+  listenAddress: string;
+  advertiseAddress: string;
+  /** IP address, where VXLAN packets for this node go. */
+  dataPathAddress: string;
+  dataPathPort: number;
+  /** host:port of managers, those heard of last. */
+  managers: readonly Readonly<{ nodeId: string; address: string }>[];
+}>;
