@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Installs what Shoal needs on a Debian machine: Debian packages, npm packages, the log helper.
 # Says nothing when nothing is to do. Needs root for the packages.
 set -eu

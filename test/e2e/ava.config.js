@@ -1,0 +1,7 @@
+// Whole clusters of real hosts: one test file at a time, each with a cluster of its own.
+export default {
+  extensions: ['ts'],
+  files: ['test/e2e/**/*.test.ts'],
+  concurrency: 1,
+  timeout: '5m',
+};
