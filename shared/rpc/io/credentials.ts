@@ -1,0 +1,105 @@
+import { createSecureContext, type PeerCertificate } from 'node:tls';
+import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
+import type { IdentitySource, TlsIdentity } from '../../pki/identity.ts';
+import { type CertificateRole, holderOf } from '../../pki/roles.ts';
+
+type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
+
+/**
+ * Client side of mutual TLS 1.3. Each new connection uses the certificate that is current then, so
+ * that a channel outlives the renewal of its certificate. The server is whoever the cluster's root
+ * says is a manager of this cluster; its address proves nothing.
+ */
+export class ClusterChannelCredentials extends ChannelCredentials {
+  readonly #identity: IdentitySource;
+  readonly #wanted: CertificateRole;
+  #made: { from: TlsIdentity; credentials: ChannelCredentials } | undefined;
+  constructor(identity: IdentitySource, wanted: CertificateRole = 'manager') {
+    super();
+    this.#identity = identity;
+    this.#wanted = wanted;
+  }
+  override _isSecure(): boolean {
+    return true;
+  }
+  override _equals(other: ChannelCredentials): boolean {
+    return other === this;
+  }
+  override _createSecureConnector(
+    ...args: Parameters<ChannelCredentials['_createSecureConnector']>
+  ): Connector {
+    const first = this.#current()._createSecureConnector(...args);
+    return {
+      connect: (socket) =>
+        this.#current()
+          ._createSecureConnector(...args)
+          .connect(socket),
+      waitForReady: () => Promise.resolve(),
+      getCallCredentials: () => first.getCallCredentials(),
+      destroy: () => first.destroy(),
+    };
+  }
+  #current(): ChannelCredentials {
+    const identity = this.#identity.current();
+    if (this.#made?.from !== identity) {
+      const context = createSecureContext({
+        ca: identity.rootsPem,
+        cert: identity.certificatePem,
+        key: identity.keyPem,
+        minVersion: 'TLSv1.3',
+      });
+      const checkServerIdentity = (_name: string, certificate: PeerCertificate) =>
+        checkPeer(certificate, this.#wanted, identity.holder.clusterId);
+      this.#made = {
+        from: identity,
+        credentials: ChannelCredentials.createFromSecureContext(context, { checkServerIdentity }),
+      };
+    }
+    return this.#made.credentials;
+  }
+}
+
+/** Undefined when the certificate, whose chain TLS has verified, is that of a `role` of the cluster. */
+export function checkPeer(
+  certificate: PeerCertificate,
+  role: CertificateRole,
+  clusterId: string,
+): Error | undefined {
+  const holder = holderOf(certificate.subject);
+  if (holder === undefined) return new Error('the peer has no node certificate');
+  if (holder.clusterId !== clusterId) {
+    return new Error(`the peer is of cluster ${holder.clusterId}, not of ${clusterId}`);
+  }
+  return holder.role === role ? undefined : new Error(`peer ${holder.nodeId} is not a ${role}`);
+}
+
+/**
+ * Server side: TLS 1.3 only. A client certificate is asked for and not required, because a node that
+ * joins has none; what a call may do is decided by its handler from the Caller.
+ */
+export class ClusterServerCredentials extends ServerCredentials {
+  readonly #stop: () => void;
+  constructor(identity: IdentitySource) {
+    super(
+      { requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.3' },
+      contextOptions(identity.current()),
+    );
+    this.#stop = identity.onChange((next) => this.updateSecureContextOptions(contextOptions(next)));
+  }
+  override _equals(other: ServerCredentials): boolean {
+    return other === this;
+  }
+  /** Stops following the identity. */
+  close(): void {
+    this.#stop();
+  }
+}
+
+function contextOptions(identity: TlsIdentity) {
+  return {
+    ca: identity.rootsPem,
+    cert: identity.certificatePem,
+    key: identity.keyPem,
+    minVersion: 'TLSv1.3' as const,
+  };
+}

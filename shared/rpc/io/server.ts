@@ -1,0 +1,301 @@
+import { chmod, rm } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import {
+  Metadata,
+  type MethodDefinition,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type UntypedHandleCall,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { messageOf, ShoalError } from '../../errors.ts';
+import { type Log, silentLog } from '../../log.ts';
+import type { IdentitySource } from '../../pki/identity.ts';
+import { holderOf } from '../../pki/roles.ts';
+import type { Caller } from '../caller.ts';
+import { toStatus } from '../status.ts';
+import { MESSAGE_MAX_BYTES } from './client.ts';
+import { ClusterServerCredentials } from './credentials.ts';
+
+/** What a handler knows of its call beside the request. */
+export type CallContext = Readonly<{
+  /** Undefined: no certificate, or one that does not verify. */
+  caller: Caller | undefined;
+  /** Aborts when the client cancels, its connection is lost, or the deadline passes. */
+  signal: AbortSignal;
+  /** First value of a metadata key. */
+  metadata: (key: string) => string | undefined;
+  /** When the client stops waiting, wall time; undefined: never. */
+  deadlineAtMs: number | undefined;
+}>;
+
+/** What the adapters need to know of the server that a call came in by. */
+export type ServerEnvironment = Readonly<{
+  callerOf: (call: ServerCall) => Caller | undefined;
+  log: Log;
+}>;
+type ServerCall =
+  | ServerUnaryCall<unknown, unknown>
+  | ServerWritableStream<unknown, unknown>
+  | ServerDuplexStream<unknown, unknown>;
+
+declare const types: unique symbol;
+/** A handler that is not yet bound to a server; made by the three functions below. */
+export type Handler<Req, Res> = ((environment: ServerEnvironment) => UntypedHandleCall) & {
+  readonly [types]?: (request: Req) => Res;
+};
+
+export type UnaryFunction<Req, Res> = (request: Req, context: CallContext) => Promise<Res> | Res;
+export type ServerStreamFunction<Req, Res> = (
+  request: Req,
+  context: CallContext,
+) => AsyncIterable<Res>;
+export type BidiFunction<Req, Res> = (
+  requests: AsyncIterable<Req>,
+  context: CallContext,
+) => AsyncIterable<Res>;
+
+/** Errors thrown become statuses (shared/rpc/status.ts); others than ShoalError are logged as well. */
+export function handleUnary<Req, Res>(fn: UnaryFunction<Req, Res>): Handler<Req, Res> {
+  return (environment) => (call: ServerUnaryCall<Req, Res>, callback: UnaryCallback<Res>) => {
+    const { context, done } = contextOf(call as ServerUnaryCall<unknown, unknown>, environment);
+    answer(fn, call.request, context).then(
+      (response) => {
+        done();
+        callback(null, response);
+      },
+      (error: unknown) => {
+        done();
+        callback(toServerError(error, call.getPath(), environment.log));
+      },
+    );
+  };
+}
+
+/** In a promise also when `fn` throws at once. */
+async function answer<Req, Res>(
+  fn: UnaryFunction<Req, Res>,
+  request: Req,
+  context: CallContext,
+): Promise<Res> {
+  return fn(request, context);
+}
+type UnaryCallback<Res> = (error: ServerError | null, response?: Res) => void;
+
+/** The next message is asked of `fn` when the transport took the last: a slow client slows `fn`. */
+export function handleServerStream<Req, Res>(
+  fn: ServerStreamFunction<Req, Res>,
+): Handler<Req, Res> {
+  return (environment) => (call: ServerWritableStream<Req, Res>) => {
+    const untyped = call as ServerWritableStream<unknown, unknown>;
+    const { context, done } = contextOf(untyped, environment);
+    void pump(untyped, context, environment, () => fn(call.request, context)).finally(done);
+  };
+}
+
+/** Like handleServerStream; `requests` ends when the client ends its side, and throws when it is lost. */
+export function handleBidi<Req, Res>(fn: BidiFunction<Req, Res>): Handler<Req, Res> {
+  return (environment) => (call: ServerDuplexStream<Req, Res>) => {
+    const untyped = call as ServerDuplexStream<unknown, unknown>;
+    const { context, done } = contextOf(untyped, environment);
+    const requests = requestsOf<Req>(call, context.signal);
+    void pump(untyped, context, environment, () => fn(requests, context)).finally(done);
+  };
+}
+
+/** The handlers of a service, by the names of its generated definition. */
+export type ServiceHandlers<S> = {
+  [K in keyof S]: S[K] extends MethodDefinition<infer Req, infer Res> ? Handler<Req, Res> : never;
+};
+
+export type RpcServerOptions = Readonly<{
+  identity: IdentitySource;
+  log?: Log;
+}>;
+
+/**
+ * One set of services on two kinds of listeners: mutual TLS for the network, and unix sockets for
+ * this host, whose callers count as the node itself. Two gRPC servers inside, so that which kind a
+ * call came by is a fact of wiring and not of anything that travels with the call.
+ */
+export class RpcServer {
+  readonly #log: Log;
+  readonly #remote: Server;
+  readonly #local: Server;
+  readonly #identity: IdentitySource;
+  readonly #credentials: ClusterServerCredentials;
+  readonly #sockets: string[] = [];
+  constructor(options: RpcServerOptions) {
+    this.#log = options.log ?? silentLog;
+    this.#identity = options.identity;
+    this.#credentials = new ClusterServerCredentials(options.identity);
+    const limits = {
+      'grpc.max_receive_message_length': MESSAGE_MAX_BYTES,
+      'grpc.max_send_message_length': MESSAGE_MAX_BYTES,
+      'grpc.keepalive_time_ms': 10_000,
+      'grpc.keepalive_timeout_ms': 5_000,
+      'grpc.enable_channelz': 0,
+    };
+    this.#remote = new Server(limits);
+    this.#local = new Server(limits);
+  }
+
+  /** Register all services before listening. */
+  serve<S extends ServiceDefinition>(service: S, handlers: ServiceHandlers<S>): void {
+    const bind = (callerOf: ServerEnvironment['callerOf']): UntypedServiceImplementation =>
+      Object.fromEntries(
+        Object.entries<Handler<unknown, unknown>>(handlers).map(([name, handler]) => [
+          name,
+          handler({ callerOf, log: this.#log }),
+        ]),
+      );
+    this.#remote.addService(service, bind(remoteCaller));
+    this.#local.addService(
+      service,
+      bind(() => ({ ...this.#identity.current().holder, role: 'manager', local: true })),
+    );
+  }
+
+  /** `address`: host:port; port 0 takes a free one. Returns the port. */
+  listen(address: string): Promise<number> {
+    return bindTo(this.#remote, address, this.#credentials);
+  }
+
+  /** A socket of mode 0600 at `path`; one left over by a process that died is replaced. */
+  async listenLocal(path: string): Promise<void> {
+    await rm(path, { force: true });
+    await bindTo(this.#local, `unix://${path}`, ServerCredentials.createInsecure());
+    await chmod(path, 0o600);
+    this.#sockets.push(path);
+  }
+
+  /** Lets calls end for `graceMs`, then cuts them. Streams do not end by themselves: abort them first. */
+  async close(graceMs = 1_000): Promise<void> {
+    this.#credentials.close();
+    await Promise.all([this.#remote, this.#local].map((server) => shutDown(server, graceMs)));
+    await Promise.all(this.#sockets.map((path) => rm(path, { force: true })));
+  }
+}
+
+function bindTo(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, port) => {
+      if (error === null) resolve(port);
+      else {
+        const why = `cannot listen on ${address}: ${messageOf(error)}`;
+        reject(new ShoalError('failed-precondition', why, { cause: error }));
+      }
+    });
+  });
+}
+
+function shutDown(server: Server, graceMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => server.forceShutdown(), graceMs);
+    server.tryShutdown(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+/** grpc-js shows a certificate only when its chain was verified against the roots. */
+function remoteCaller(call: ServerCall): Caller | undefined {
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  if (certificate === undefined) return undefined;
+  // Checked at the handshake too, but connections live longer than that.
+  if (Date.parse(certificate.valid_to) < Date.now()) return undefined;
+  const holder = holderOf(certificate.subject);
+  return holder === undefined ? undefined : { ...holder, local: false };
+}
+
+function contextOf(
+  call: ServerCall,
+  environment: ServerEnvironment,
+): { context: CallContext; done: () => void } {
+  const controller = new AbortController();
+  const onCancel = () =>
+    controller.abort(new ShoalError('cancelled', 'the client went away or stopped waiting'));
+  call.once('cancelled', onCancel);
+  const deadline = call.getDeadline();
+  const deadlineAtMs = deadline instanceof Date ? deadline.getTime() : deadline;
+  return {
+    context: {
+      caller: environment.callerOf(call),
+      signal: controller.signal,
+      metadata: (key) => call.metadata.get(key)[0]?.toString(),
+      deadlineAtMs: Number.isFinite(deadlineAtMs) ? deadlineAtMs : undefined,
+    },
+    done: () => call.off('cancelled', onCancel),
+  };
+}
+
+async function pump(
+  call: ServerWritableStream<unknown, unknown> | ServerDuplexStream<unknown, unknown>,
+  context: CallContext,
+  environment: ServerEnvironment,
+  open: () => AsyncIterable<unknown>,
+): Promise<void> {
+  try {
+    for await (const message of open()) {
+      if (context.signal.aborted) return;
+      if (!call.write(message)) await drained(call, context.signal);
+    }
+    call.end();
+  } catch (error) {
+    // Nobody is there to read a status once the call is cancelled.
+    if (context.signal.aborted) return;
+    call.emit('error', toServerError(error, call.getPath(), environment.log));
+  }
+}
+
+function drained(call: NodeJS.EventEmitter, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = () => {
+      call.off('drain', settle);
+      signal.removeEventListener('abort', settle);
+      resolve();
+    };
+    call.once('drain', settle);
+    signal.addEventListener('abort', settle, { once: true });
+  });
+}
+
+async function* requestsOf<Req>(
+  call: ServerDuplexStream<Req, unknown>,
+  signal: AbortSignal,
+): AsyncGenerator<Req, void, void> {
+  const readable = call as unknown as Readable;
+  try {
+    // Ending the loop early must not destroy the stream: its other half may still be writing.
+    for await (const request of readable.iterator({ destroyOnReturn: false })) {
+      yield request as Req;
+    }
+  } catch (error) {
+    // A cancelled call is destroyed, which the iterator calls a premature close.
+    throw signal.aborted ? signal.reason : error;
+  }
+}
+
+type ServerError = Error & { code: number; details: string; metadata: Metadata };
+
+function toServerError(error: unknown, path: string, log: Log): ServerError {
+  if (!(error instanceof ShoalError)) {
+    log.error('a call failed unexpectedly', {
+      path,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+  }
+  const status = toStatus(error);
+  const metadata = new Metadata();
+  for (const [key, value] of Object.entries(status.metadata)) metadata.set(key, value);
+  return Object.assign(new Error(status.details), {
+    code: status.code,
+    details: status.details,
+    metadata,
+  });
+}

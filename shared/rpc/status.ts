@@ -1,0 +1,82 @@
+import { type ErrorCode, messageOf, NotLeaderError, ShoalError } from '../errors.ts';
+
+/**
+ * The one place where ShoalError meets gRPC. The pairs are one to one, and the exact code travels in
+ * trailing metadata beside the status, so that what an intermediary or a library answered (no
+ * `shoal-code`) can be told from what the other side decided.
+ */
+const GRPC_STATUS = {
+  cancelled: 1,
+  'unknown-outcome': 2,
+  'invalid-argument': 3,
+  'deadline-exceeded': 4,
+  'not-found': 5,
+  'already-exists': 6,
+  'permission-denied': 7,
+  'resource-exhausted': 8,
+  'failed-precondition': 9,
+  'out-of-sequence': 10,
+  unimplemented: 12,
+  internal: 13,
+  unavailable: 14,
+  unauthenticated: 16,
+} as const satisfies Record<ErrorCode, number>;
+
+const CODE_OF_STATUS: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
+  ...(Object.entries(GRPC_STATUS) as [ErrorCode, number][]).map(
+    ([code, status]): [number, ErrorCode] => [status, code],
+  ),
+  [11, 'invalid-argument'], // OUT_OF_RANGE: never sent by us
+  [15, 'internal'], // DATA_LOSS: never sent by us
+]);
+
+/** Trailing metadata: the ErrorCode, and of a NotLeaderError the leader's node id ('' = not known). */
+export const CODE_KEY = 'shoal-code';
+export const LEADER_KEY = 'shoal-leader';
+
+/** HTTP/2 header lists are limited to 16 KiB as a whole, and percent encoding can triple a text. */
+const DETAILS_MAX_CHARACTERS = 4_000;
+
+export type RpcStatus = Readonly<{
+  /** gRPC status code, 1 to 16. */
+  code: number;
+  details: string;
+  metadata: Readonly<Record<string, string>>;
+}>;
+
+/** What anything thrown by a handler looks like on the wire; what is not a ShoalError is `internal`. */
+export function toStatus(error: unknown): RpcStatus {
+  const code: ErrorCode = error instanceof ShoalError ? error.code : 'internal';
+  const text = messageOf(error);
+  const details =
+    text.length > DETAILS_MAX_CHARACTERS ? `${text.slice(0, DETAILS_MAX_CHARACTERS)}…` : text;
+  const metadata: Record<string, string> = { [CODE_KEY]: code };
+  if (error instanceof NotLeaderError) metadata[LEADER_KEY] = error.leader ?? '';
+  return { code: GRPC_STATUS[code], details, metadata };
+}
+
+export type ReceivedStatus = Readonly<{
+  code: number;
+  details: string;
+  /** First value of a key of the trailing metadata. */
+  metadata: (key: string) => string | undefined;
+}>;
+
+/** The error of a received status; throws nothing. `cause` keeps the library's own error. */
+export function fromStatus(status: ReceivedStatus, cause?: unknown): ShoalError {
+  const options = cause === undefined ? undefined : { cause };
+  const leader = status.metadata(LEADER_KEY);
+  if (leader !== undefined) return new NotLeaderError(leader === '' ? undefined : leader, options);
+  const named = status.metadata(CODE_KEY);
+  const code = isErrorCode(named) ? named : (CODE_OF_STATUS.get(status.code) ?? 'internal');
+  return new ShoalError(code, status.details, options);
+}
+
+/** Whether the other side's handler decided this status; false: the transport or a library did. */
+export function isVerdict(status: ReceivedStatus): boolean {
+  return status.metadata(CODE_KEY) !== undefined;
+}
+
+function isErrorCode(text: string | undefined): text is ErrorCode {
+  return text !== undefined && Object.hasOwn(GRPC_STATUS, text);
+}
