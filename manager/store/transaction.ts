@@ -145,7 +145,8 @@ class Draft {
     }
     const rejection = this.#claimName(table, stored, object);
     if (rejection !== undefined) return rejection;
-    this.#put(table, shareContent(stored, { ...object, meta: this.#metaAfter(stored) }));
+    const meta = this.#metaAfter(stored);
+    this.#put(table, shareContent<AnyObject>(stored, { ...object, meta }));
     return undefined;
   }
 
@@ -215,13 +216,16 @@ export function nameConflict(table: TableName, name: string): string {
 }
 
 /**
- * Keeps the parts of a decoded object that did not change from the stored one, so that a thousand
- * reports about a task do not keep a thousand copies of its spec alive, and equal means `===`.
+ * Keeps the fields of a decoded object that did not change from the stored one, so that a thousand
+ * updates of a task do not keep a thousand copies of its spec alive, and equal often means `===`.
  */
-function shareContent<T extends AnyObject>(stored: AnyObject, decoded: T): T {
-  return stored.spec !== undefined && sameValue(stored.spec, decoded.spec)
-    ? { ...decoded, spec: stored.spec }
-    : decoded;
+function shareContent<T extends AnyObject>(stored: T, decoded: T): T {
+  const shared: T = { ...decoded };
+  for (const key in decoded) {
+    const [had, has] = [stored[key], decoded[key]];
+    if (typeof has === 'object' && has !== null && sameValue(had, has)) shared[key] = had;
+  }
+  return shared;
 }
 
 /** The same between a new task and its service: 100 replicas hold one spec, not 100. */

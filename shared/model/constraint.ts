@@ -59,7 +59,10 @@ export function parseConstraints(expressions: readonly string[]): Constraint[] {
 }
 
 /** Whether the node meets all of them. */
-export function meetsConstraints(constraints: readonly Constraint[], node: ConstrainedNode): boolean {
+export function meetsConstraints(
+  constraints: readonly Constraint[],
+  node: ConstrainedNode,
+): boolean {
   return constraints.every((constraint) => meetsConstraint(constraint, node));
 }
 

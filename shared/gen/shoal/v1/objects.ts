@@ -424,7 +424,10 @@ export interface Service {
   previousSpec?:
     | ServiceSpec
     | undefined;
-  /** Version at which `spec.task` changed last: tasks carry the one they were made from. */
+  /**
+   * Counts from 1 the changes that replace tasks (of `spec.task`, of host-mode ports): tasks carry the
+   * one they were made from.
+   */
   specVersion: number;
   endpoint?: ServiceEndpoint | undefined;
   updateStatus?:

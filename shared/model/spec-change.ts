@@ -1,0 +1,53 @@
+import type { PortConfig, Service, ServiceSpec, Task, TaskSpec } from '../gen/shoal/v1/objects.ts';
+import { sameValue } from './equal.ts';
+
+/**
+ * Whether tasks of the two specs are interchangeable. Registry credentials do not count: they serve
+ * the next pull and are no reason to replace what runs.
+ */
+export function sameTaskSpec(a: TaskSpec | undefined, b: TaskSpec | undefined): boolean {
+  return a === b || sameValue(withoutAuth(a), withoutAuth(b));
+}
+
+/** Whether a change of the service's spec replaces its tasks, one way or another. */
+export function replacesTasks(from: ServiceSpec, to: ServiceSpec): boolean {
+  return (
+    !sameTaskSpec(from.task, to.task) ||
+    !sameValue(hostPorts(from.endpoint?.ports), hostPorts(to.endpoint?.ports))
+  );
+}
+
+/**
+ * Whether a task is what its service asks for now: made from this version, or from another one that
+ * asked for the same. Placement constraints do not count either: a task whose node meets the new
+ * ones is kept, and one whose node does not is evicted for that reason.
+ */
+export function isUpToDate(task: Task, service: Service): boolean {
+  if (task.specVersion >= service.specVersion) return true;
+  return (
+    sameTaskSpec(withoutConstraints(task.spec), withoutConstraints(service.spec?.task)) &&
+    sameValue(hostPorts(task.ports), hostPorts(service.spec?.endpoint?.ports))
+  );
+}
+
+function hostPorts(ports: readonly PortConfig[] | undefined): PortConfig[] {
+  return (ports ?? []).filter(({ publishMode }) => publishMode === 'host');
+}
+
+function withoutAuth(spec: TaskSpec | undefined): TaskSpec | undefined {
+  if (!spec?.container?.registryAuth) return spec;
+  return { ...spec, container: { ...spec.container, registryAuth: '' } };
+}
+
+function withoutConstraints(spec: TaskSpec | undefined): TaskSpec | undefined {
+  if (spec?.placement === undefined) return spec;
+  const placement = { ...spec.placement, constraints: [] };
+  return { ...spec, placement: isEmptyPlacement(placement) ? undefined : placement };
+}
+
+function isEmptyPlacement(placement: NonNullable<TaskSpec['placement']>): boolean {
+  const { constraints, spreadOver, platforms, maxReplicasPerNode } = placement;
+  return (
+    constraints.length + spreadOver.length + platforms.length === 0 && maxReplicasPerNode === 0
+  );
+}
