@@ -5,7 +5,8 @@ export type InterfaceAddress = Readonly<{ name: string; address: string; interna
 
 /** `host[:port]`, IPv6 in brackets when a port follows. */
 export function splitHostPort(text: string, defaultPort: number): { host: string; port: number } {
-  const match = /^(?:\[([^\]]+)\]|([^:]+|[0-9a-fA-F:]*:[0-9a-fA-F:.]*))?(?::(\d+))?$/.exec(text);
+  const match =
+    /^(?:\[([^\]]+)\]|([^:]+|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*))?(?::(\d+))?$/.exec(text);
   const host = match?.[1] ?? match?.[2] ?? '';
   const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
   if (match === null || port < 1 || port > 65535) {

@@ -1,5 +1,6 @@
 import { ShoalError } from '../../shared/errors.ts';
 import type { Config, ContainerSpec, Secret, Task } from '../../shared/gen/shoal/v1/objects.ts';
+import { taskName } from '../../shared/model/task-name.ts';
 import { nsToMs } from '../../shared/model/units.ts';
 import type { Image } from '../image/types.ts';
 import type { LocalTask, Wiring } from '../network/types.ts';
@@ -22,11 +23,6 @@ export type HostFacts = Readonly<{
 /** A volume of this host, made on demand. */
 export type VolumeMount = Readonly<{ name: string; mountpoint: string }>;
 
-/** `service.slot.taskid`, for global services `service.nodeid.taskid`: Docker's name of a task's container. */
-export function taskName(task: Task, nodeId: string): string {
-  return `${task.serviceName}.${slotText(task, nodeId)}.${task.id}`;
-}
-
 export function templateContext(task: Task, host: HostFacts): TemplateContext {
   return {
     service: { id: task.serviceId, name: task.serviceName, labels: task.serviceLabels },
@@ -36,7 +32,7 @@ export function templateContext(task: Task, host: HostFacts): TemplateContext {
       architecture: host.architecture,
       os: host.os,
     },
-    task: { id: task.id, name: taskName(task, host.nodeId), slot: slotText(task, host.nodeId) },
+    task: { id: task.id, name: taskName(task), slot: slotText(task, host.nodeId) },
   };
 }
 
@@ -106,7 +102,7 @@ export function containerConfig(inputs: ConfigInputs): ContainerConfig {
   const usesHostNetwork = task.spec?.networks.some(({ target }) => target === 'host') ?? false;
   return {
     id: containerId,
-    name: taskName(task, host.nodeId),
+    name: taskName(task),
     image: spec.image,
     imageId: image.id,
     chainId: image.chainId,
@@ -213,7 +209,7 @@ function swarmLabels(task: Task, nodeId: string): Record<string, string> {
     [`${LABEL_PREFIX}.service.name`]: task.serviceName,
     [`${LABEL_PREFIX}.task`]: '',
     [TASK_ID_LABEL]: task.id,
-    [`${LABEL_PREFIX}.task.name`]: taskName(task, nodeId),
+    [`${LABEL_PREFIX}.task.name`]: taskName(task),
   };
 }
 

@@ -1,0 +1,204 @@
+import test from 'ava';
+import type { Images } from '../../../agent/image/types.ts';
+import type { DataPlane } from '../../../agent/network/types.ts';
+import type { Container, Runtime } from '../../../agent/runtime/types.ts';
+import { TASK_ID_LABEL } from '../../../agent/task/container-config.ts';
+import { type RunnerDeps, TaskRunner } from '../../../agent/task/runner.ts';
+import { ShoalError } from '../../../shared/errors.ts';
+import { type Task, TaskState, type TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
+import { silentLog } from '../../../shared/log.ts';
+import { taskStateName } from '../../../shared/model/task-state.ts';
+import { ManualClock, settle } from '../../support/manual-clock.ts';
+import { taskFixture } from '../../support/objects.ts';
+import { FakeDataPlane, FakeImages, FakeRuntime, stateOf } from './fakes.ts';
+
+function setUp() {
+  const runtime = new FakeRuntime();
+  const dataPlane = new FakeDataPlane();
+  const images = new FakeImages();
+  const clock = new ManualClock();
+  const reports: TaskStatus[] = [];
+  let next = 0;
+  const deps: RunnerDeps = {
+    runtime: runtime as unknown as Runtime,
+    images: images as unknown as Images,
+    dataPlane: dataPlane as unknown as DataPlane,
+    volumes: { ensure: async ({ name }) => ({ name, mountpoint: `/volumes/${name}` }) },
+    host: { nodeId: 'node', hostname: 'h1', architecture: 'x86_64', os: 'linux' },
+    secret: () => undefined,
+    config: () => undefined,
+    networkName: (id) => id,
+    newContainerId: () => `container${++next}`,
+    registryAuth: () => undefined,
+    report: (_id, status) => reports.push(status),
+    clock,
+    log: silentLog,
+  };
+  const states = () => reports.map(({ state }) => taskStateName(state));
+  return { runtime, dataPlane, images, clock, reports, deps, states };
+}
+
+const wanted = (fields: Partial<Task> = {}): Task =>
+  taskFixture({
+    id: 'task',
+    spec: { container: { image: 'web:1' } },
+    desiredState: TaskState.RUNNING,
+    status: { state: TaskState.ASSIGNED },
+    ...fields,
+  });
+const stopped = (task: Task, desiredState: TaskState = TaskState.SHUTDOWN): Task => ({
+  ...task,
+  desiredState,
+});
+
+test('a task goes through its states to RUNNING, in order', async (t) => {
+  const { deps, states, reports } = setUp();
+  new TaskRunner(deps, wanted(), undefined);
+  await settle();
+  t.deepEqual(states(), ['accepted', 'preparing', 'ready', 'starting', 'running']);
+  t.deepEqual(reports.at(-1)?.container, { containerId: 'container1', pid: 42, exitCode: 0 });
+  t.true(reports.at(-1)?.healthy);
+});
+
+test('a task wanted READY waits before its start', async (t) => {
+  const { deps, states, runtime } = setUp();
+  const task = wanted({ desiredState: TaskState.READY });
+  const runner = new TaskRunner(deps, task, undefined);
+  await settle();
+  t.deepEqual(states(), ['accepted', 'preparing', 'ready']);
+  t.deepEqual(runtime.log, ['create']);
+  runner.update({ ...task, desiredState: TaskState.RUNNING });
+  await settle();
+  t.is(states().at(-1), 'running');
+});
+
+test('an exit with code 0 is COMPLETE, another one FAILED with the code', async (t) => {
+  for (const [code, oom, state, err] of [
+    [0, false, 'complete', ''],
+    [3, false, 'failed', 'task: non-zero exit (3)'],
+    [137, true, 'failed', 'task: non-zero exit (137): out of memory'],
+  ] as const) {
+    const { deps, states, reports, runtime, dataPlane } = setUp();
+    new TaskRunner(deps, wanted(), undefined);
+    await settle();
+    runtime.end(runtime.onlyId, code, oom);
+    await settle();
+    t.is(states().at(-1), state);
+    t.is(reports.at(-1)?.err, err);
+    t.is(reports.at(-1)?.container?.exitCode, code);
+    t.is(dataPlane.log.at(-1), 'detach');
+    t.false(runtime.log.includes('remove'), 'kept for its logs until the managers forget the task');
+  }
+});
+
+test('a stop sends the signal, and SIGKILL after the grace period', async (t) => {
+  const { deps, states, runtime, clock } = setUp();
+  runtime.diesOf = new Set([9]);
+  const task = wanted();
+  const runner = new TaskRunner(deps, task, undefined);
+  await settle();
+  runner.update(stopped(task));
+  await settle();
+  t.is(runtime.log.at(-1), 'kill 15');
+  await clock.advance(9_999);
+  t.is(runtime.log.at(-1), 'kill 15');
+  await clock.advance(1);
+  t.is(runtime.log.at(-1), 'kill 9');
+  t.is(states().at(-1), 'shutdown');
+});
+
+test('REMOVE stops and removes the container', async (t) => {
+  const { deps, runtime } = setUp();
+  const task = wanted();
+  const runner = new TaskRunner(deps, task, undefined);
+  await settle();
+  runner.update(stopped(task, TaskState.REMOVE));
+  await runner.done;
+  t.is(runtime.log.at(-1), 'remove');
+  t.is(runtime.lives.size, 0);
+});
+
+test('an image that is not there rejects the task; nothing was started', async (t) => {
+  const { deps, states, reports, images, runtime } = setUp();
+  images.failure = new ShoalError('not-found', 'No such image: web:1');
+  new TaskRunner(deps, wanted(), undefined);
+  await settle();
+  t.is(states().at(-1), 'rejected');
+  t.is(reports.at(-1)?.err, 'No such image: web:1');
+  t.deepEqual(runtime.log, []);
+});
+
+test('a process that cannot start fails the task with the reason', async (t) => {
+  const { deps, states, reports, runtime } = setUp();
+  runtime.failStart = new ShoalError(
+    'invalid-argument',
+    'exec: "/nope": no such file or directory: unknown',
+  );
+  new TaskRunner(deps, wanted(), undefined);
+  await settle();
+  t.is(states().at(-1), 'failed');
+  t.regex(reports.at(-1)?.err ?? '', /\/nope/);
+});
+
+test('what is only unavailable now is tried again', async (t) => {
+  const { deps, states, dataPlane, clock } = setUp();
+  dataPlane.failures = [
+    new ShoalError('unavailable', 'network not here yet'),
+    new ShoalError('unavailable', 'still not'),
+  ];
+  new TaskRunner(deps, wanted(), undefined);
+  await clock.advance(5_000);
+  t.is(states().at(-1), 'running');
+  t.deepEqual(dataPlane.log, ['attach', 'attach', 'attach']);
+});
+
+test('a task that shall stop while it is prepared is SHUTDOWN, not REJECTED', async (t) => {
+  const { deps, states, dataPlane, clock } = setUp();
+  dataPlane.failures = Array.from(
+    { length: 50 },
+    () => new ShoalError('unavailable', 'no network'),
+  );
+  const task = wanted();
+  const runner = new TaskRunner(deps, task, undefined);
+  await settle();
+  runner.update(stopped(task));
+  await clock.advance(1_000);
+  t.is(states().at(-1), 'shutdown');
+});
+
+function existing(status: Container['state']['status'], exitCode = 0): Container {
+  const config = {
+    id: 'old',
+    labels: { [TASK_ID_LABEL]: 'task' },
+    network: { mode: 'none' },
+    stopGraceMs: 10_000,
+    stopSignal: 'SIGTERM',
+    imageId: 'x',
+  };
+  return {
+    config: config as unknown as Container['config'],
+    state: { ...stateOf(status), exitCode },
+  };
+}
+
+test('a container that outlived the daemon is adopted: no second one is made', async (t) => {
+  const { deps, states, runtime } = setUp();
+  runtime.put(existing('running'));
+  new TaskRunner(deps, wanted(), existing('running'));
+  await settle();
+  t.deepEqual(states(), ['running']);
+  t.deepEqual(runtime.log, []);
+  runtime.end('old', 5);
+  await settle();
+  t.is(states().at(-1), 'failed');
+});
+
+test('a container that was made and not started is wired again and started', async (t) => {
+  const { deps, states, runtime, dataPlane } = setUp();
+  runtime.put(existing('created'));
+  new TaskRunner(deps, wanted(), existing('created'));
+  await settle();
+  t.is(states().at(-1), 'running');
+  t.deepEqual(runtime.log, ['start']);
+  t.deepEqual(dataPlane.log, ['attach']);
+});
