@@ -145,7 +145,7 @@ export type DroppedRead = Readonly<{ context: number; reason: ReadDropReason }>;
  *  4. `advance()` after step 2. It counts this node's own vote and own copy of the entries.
  *  5. `committedEntries` are all durable here already (the core gives out none that are not), so
  *     they may be applied any time after `ready()`, in order, after `snapshot` if there is one.
- *     Report with `applied(index)`; for each `conf-change` call `applyConfChange` first.
+ *     Report with `applied(index)`; for each `conf-change` entry call `applyConfChange` first.
  *  6. `readStates` answer reads when `index` is applied; `droppedReads` are to be failed or retried.
  */
 export type Ready = Readonly<{
@@ -196,6 +196,8 @@ export type RaftStatus = Readonly<{
   term: number;
   vote: RaftId | undefined;
   leader: RaftId | undefined;
+  /** Ticks since the leader was heard, while one is known; 0 on the leader. */
+  ticksSinceLeader: number;
   commit: number;
   applied: number;
   firstIndex: number;
@@ -284,7 +286,10 @@ export interface DurableLog {
   load(): LoadedState;
   /** All or nothing, and on disk when it returns, unless `lazy` (see `Ready.mustSync`). */
   append(batch: DurableBatch, options?: Readonly<{ lazy: boolean }>): void;
-  /** Keeps a snapshot of this node's own applied state, durable on return. The log stays as it is. */
+  /**
+   * Keeps a snapshot of this node's own applied state, durable on return. The log stays as it is.
+   * `meta.confState` is the configuration as of `meta.index`, as `applyConfChange` returned it.
+   */
   saveSnapshot(meta: SnapshotMeta, body: SnapshotBody): void;
   /** Body of the newest snapshot, to restore from or to send. */
   readSnapshot(): Readonly<{ meta: SnapshotMeta; body: SnapshotBody }> | undefined;
@@ -304,8 +309,11 @@ export interface Raft {
   /** Appends a batch at the leader, all or none. Elsewhere dropped: never forwarded. */
   propose(data: readonly Uint8Array[]): ProposeResult;
   proposeConfChange(change: ConfChange): ProposeResult;
-  /** To be called for each committed `conf-change` entry, before `applied` covers it. */
-  applyConfChange(change: ConfChange): ConfState;
+  /**
+   * To be called with each committed `conf-change` entry, in order, before `applied` covers it.
+   * Returns the configuration as of that entry. One that a restored snapshot includes is skipped.
+   */
+  applyConfChange(entry: Entry): ConfState;
   /** Asks for a linearizable read; the answer has the same `context` in a later `Ready`. */
   readIndex(context: number): void;
   transferLeadership(to: RaftId): TransferResult;

@@ -1,0 +1,450 @@
+import { encodeConfChange } from './codec.ts';
+import { changeConf, isVoter, members } from './conf-change.ts';
+import { broken } from './invariant.ts';
+import { LeaderLease } from './lease.ts';
+import { entryBytes, type RaftLog } from './log.ts';
+import type { Output } from './output.ts';
+import { Progress, SEND_ALWAYS, SEND_NEWS, SEND_NOTHING } from './progress.ts';
+import { quorumReached, voteResult } from './quorum.ts';
+import { type ConfirmedRead, ReadQueue } from './read-index.ts';
+import type {
+  AppendReply,
+  ConfChange,
+  ConfState,
+  Entry,
+  EntryType,
+  HeartbeatReply,
+  ProgressView,
+  ProposeResult,
+  RaftId,
+  RaftOptions,
+  TransferResult,
+} from './types.ts';
+
+const NO_DATA = new Uint8Array(0);
+
+/**
+ * One node's leadership of one term: it begins with the election and is thrown away with the role,
+ * so that nothing of an old term can leak into a new one. It takes in proposals and answers, and
+ * sends at `flush` only, once per `Ready`: all that came in between travels in one append per member.
+ */
+export class Leadership {
+  readonly #options: RaftOptions;
+  readonly #term: number;
+  readonly #log: RaftLog;
+  readonly #output: Output;
+  readonly #progress = new Map<RaftId, Progress>();
+  readonly #reads: ReadQueue;
+  readonly #lease: LeaderLease;
+  #conf: ConfState;
+  #uncommittedBytes = 0;
+  /** No second change before this index is applied. */
+  #pendingConfIndex: number;
+  #transferee: RaftId | undefined;
+  #transferTicks = 0;
+  #heartbeatTicks = 0;
+  #quorumTicks = 0;
+
+  constructor(options: RaftOptions, term: number, log: RaftLog, conf: ConfState, output: Output) {
+    this.#options = options;
+    this.#term = term;
+    this.#log = log;
+    this.#conf = conf;
+    this.#output = output;
+    this.#reads = new ReadQueue(options.maxPendingReads);
+    this.#lease = new LeaderLease(options);
+    // Changes of earlier leaders may be anywhere in the log that is not applied yet.
+    this.#pendingConfIndex = log.lastIndex();
+    this.#syncMembers();
+    this.#own().match = log.stableIndex();
+    // Figure 8: entries of earlier terms become committed only by one of this term after them.
+    this.#append([NO_DATA], 'normal');
+  }
+
+  get transferee(): RaftId | undefined {
+    return this.#transferee;
+  }
+
+  // ---------------------------------------------------------------------------------------- time
+
+  /** False when a quorum has not been heard from for an election timeout: step down. */
+  tick(): boolean {
+    this.#lease.tick();
+    if (this.#transferee !== undefined && ++this.#transferTicks >= this.#options.electionTicks) {
+      this.#transferee = undefined; // it did not take over in time: proposals work again
+    }
+    if (++this.#quorumTicks >= this.#options.electionTicks) {
+      this.#quorumTicks = 0;
+      if (this.#options.checkQuorum && !this.#heardFromQuorum()) return false;
+    }
+    if (++this.#heartbeatTicks >= this.#options.heartbeatTicks) this.#sendHeartbeats();
+    return true;
+  }
+
+  #heardFromQuorum(): boolean {
+    const active = new Map<RaftId, boolean>();
+    for (const [id, progress] of this.#progress) {
+      active.set(id, id === this.#options.id || progress.recentActive);
+      progress.recentActive = false;
+    }
+    return voteResult(this.#conf, active) === 'won';
+  }
+
+  #sendHeartbeats(): void {
+    this.#heartbeatTicks = 0;
+    if (this.#options.readMode === 'lease') this.#reads.skipPosition(); // one for each round
+    this.#lease.sent(this.#reads.seq);
+    for (const [id, progress] of this.#progress) {
+      if (id === this.#options.id) continue;
+      this.#output.send({
+        type: 'heartbeat',
+        from: this.#options.id,
+        to: id,
+        term: this.#term,
+        // Not beyond what is known to be there: the log after that may still be another one.
+        commit: Math.min(progress.match, this.#log.commit),
+        readSeq: this.#reads.seq,
+      });
+    }
+  }
+
+  // ----------------------------------------------------------------------------------- proposals
+
+  propose(data: readonly Uint8Array[]): ProposeResult {
+    if (this.#transferee !== undefined) return { kind: 'dropped', reason: 'transferring' };
+    if (!this.#admit(data)) return { kind: 'dropped', reason: 'uncommitted-limit' };
+    return this.#append(data, 'normal');
+  }
+
+  proposeConfChange(change: ConfChange): ProposeResult {
+    if (this.#transferee !== undefined) return { kind: 'dropped', reason: 'transferring' };
+    // Without this, changes of two leaders that know nothing of each other could both take effect
+    // with majorities that do not overlap (Ongaro, raft-dev, 2015).
+    if (!this.#committedInTerm()) return { kind: 'dropped', reason: 'not-committed-in-term' };
+    if (this.#pendingConfIndex > this.#log.applied) {
+      return { kind: 'dropped', reason: 'conf-change-pending' };
+    }
+    if (changeConf(this.#conf, change) === this.#conf) {
+      return { kind: 'dropped', reason: 'invalid-conf-change' };
+    }
+    const data = encodeConfChange(change);
+    if (!this.#admit([data])) return { kind: 'dropped', reason: 'uncommitted-limit' };
+    this.#pendingConfIndex = this.#log.lastIndex() + 1;
+    return this.#append([data], 'conf-change');
+  }
+
+  /**
+   * Counts payload against the limit. One batch larger than the whole limit passes while nothing
+   * else waits, and empty ones always do: a leader's no-op must never be refused.
+   */
+  #admit(data: readonly Uint8Array[]): boolean {
+    let bytes = 0;
+    for (const payload of data) bytes += payload.length;
+    const total = this.#uncommittedBytes + bytes;
+    if (bytes > 0 && this.#uncommittedBytes > 0 && total > this.#options.maxUncommittedBytes) {
+      return false;
+    }
+    this.#uncommittedBytes = total;
+    return true;
+  }
+
+  #append(data: readonly Uint8Array[], type: EntryType): ProposeResult {
+    const first = this.#log.lastIndex() + 1;
+    const term = this.#term;
+    this.#log.append(
+      data.map((payload, i): Entry => ({ term, index: first + i, type, data: payload })),
+    );
+    this.#wantAll(SEND_NEWS);
+    return { kind: 'accepted', term, first, last: first + data.length - 1 };
+  }
+
+  /** Committed entries are being handed out: their payload no longer counts as uncommitted. */
+  handedOut(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      // Entries of earlier terms were never counted in.
+      if (entry.term === this.#term) this.#uncommittedBytes -= entry.data.length;
+    }
+  }
+
+  // ------------------------------------------------------------------------------------- answers
+
+  /** This node's own log is durable up to `RaftLog.stableIndex`: only now does its copy count. */
+  persisted(): void {
+    if (this.#own().update(this.#log.stableIndex())) this.#commitByCounting();
+  }
+
+  onAppendReply(reply: AppendReply): void {
+    const progress = this.#progress.get(reply.from);
+    if (progress === undefined || reply.index > this.#log.lastIndex()) return;
+    progress.recentActive = true;
+    if (reply.rejected) this.#onRejected(progress, reply);
+    else this.#onAccepted(progress, reply);
+  }
+
+  #onRejected(progress: Progress, reply: AppendReply): void {
+    // Entries above the hint's term differ; below it, those of a higher term than the hint's do.
+    const hint =
+      reply.hintTerm > 0
+        ? this.#log.findConflict(reply.hintIndex, reply.hintTerm).index
+        : reply.hintIndex;
+    if (!progress.decrease(reply.index, hint)) return;
+    if (progress.state === 'replicate') progress.becomeProbe();
+    progress.want(SEND_ALWAYS);
+  }
+
+  #onAccepted(progress: Progress, reply: AppendReply): void {
+    const news = progress.update(reply.index);
+    if (!news && !(progress.match === reply.index && progress.state === 'probe')) return;
+    switch (progress.state) {
+      case 'probe':
+        progress.becomeReplicate();
+        break;
+      case 'snapshot':
+        // Any snapshot that lets the log take over will do, not only the one that was sent.
+        if (progress.match + 1 >= this.#log.firstIndex()) progress.becomeReplicate();
+        break;
+      case 'replicate':
+        progress.inflights.freeTo(reply.index);
+        progress.paused = false;
+        break;
+    }
+    this.#commitByCounting();
+    progress.want(SEND_NEWS);
+    if (reply.from === this.#transferee) this.#maybeHandOver();
+  }
+
+  onHeartbeatReply(reply: HeartbeatReply): void {
+    const progress = this.#progress.get(reply.from);
+    if (progress === undefined) return;
+    progress.recentActive = true;
+    progress.paused = false;
+    // If a whole window was lost nobody will ever answer it. An append, empty if need be, asks.
+    if (progress.match < this.#log.lastIndex() || progress.state === 'probe') {
+      progress.want(SEND_ALWAYS);
+    }
+    if (reply.readSeq > progress.readAck) {
+      progress.readAck = reply.readSeq;
+      this.#confirmReads();
+    }
+  }
+
+  reportUnreachable(id: RaftId): void {
+    const progress = this.#progress.get(id);
+    if (progress?.state === 'replicate') progress.becomeProbe();
+  }
+
+  reportSnapshot(id: RaftId, ok: boolean): void {
+    const progress = this.#progress.get(id);
+    if (progress?.state !== 'snapshot') return;
+    if (!ok) progress.pendingSnapshot = 0;
+    progress.becomeProbe();
+    // Arrived: its acknowledgement starts the log. Failed: try again after the next heartbeat.
+    progress.paused = true;
+  }
+
+  /** Figure 2, rules for leaders: a majority has it, and it is of this term (figure 8 is why). */
+  #commitByCounting(): void {
+    const index = quorumReached(this.#conf, (id) => this.#progress.get(id)?.match ?? 0);
+    if (index <= this.#log.commit || !this.#log.matches(index, this.#term)) return;
+    this.#log.commitTo(index);
+    this.#wantAll(SEND_NEWS);
+  }
+
+  #committedInTerm(): boolean {
+    return this.#log.matches(this.#log.commit, this.#term);
+  }
+
+  // --------------------------------------------------------------------------------------- reads
+
+  /** False when too many are pending. */
+  read(from: RaftId, key: number): boolean {
+    return this.#reads.add({ from, key });
+  }
+
+  /** Contexts of this node's own reads, when leadership ends. Other nodes drop theirs themselves. */
+  drainReads(): number[] {
+    const reads = this.#reads.drain();
+    return reads.filter(({ from }) => from === this.#options.id).map(({ key }) => key);
+  }
+
+  /** Reads wait for the first commit of the term: until then the commit index may be an old one. */
+  #canRead(): boolean {
+    return this.#reads.hasWaiting() && this.#committedInTerm();
+  }
+
+  #serveReads(): void {
+    if (!this.#canRead()) return;
+    if (this.#lease.held()) {
+      for (const read of this.#reads.takeWaiting(this.#log.commit)) this.#answer(read);
+      return;
+    }
+    this.#reads.startRound(this.#log.commit);
+    this.#sendHeartbeats();
+    this.#confirmReads(); // at once when this node is a quorum by itself
+  }
+
+  #confirmReads(): void {
+    const own = this.#options.id;
+    const seq = quorumReached(this.#conf, (id) =>
+      id === own ? this.#reads.seq : (this.#progress.get(id)?.readAck ?? 0),
+    );
+    this.#lease.confirmed(seq);
+    for (const read of this.#reads.takeConfirmed(seq)) this.#answer(read);
+  }
+
+  #answer({ from, key, index }: ConfirmedRead): void {
+    if (from === this.#options.id) {
+      this.#output.readStates.push({ context: key, index });
+      return;
+    }
+    const envelope = { from: this.#options.id, to: from, term: this.#term };
+    this.#output.send({ type: 'read-index-reply', ...envelope, requestId: key, index });
+  }
+
+  // ------------------------------------------------------------------------- members and transfer
+
+  /** A change of members has been applied. */
+  setConf(conf: ConfState): void {
+    this.#conf = conf;
+    this.#syncMembers();
+    if (this.#transferee !== undefined && !isVoter(conf, this.#transferee)) {
+      this.#transferee = undefined;
+    }
+    // A smaller quorum may have been reached already, for entries and for reads.
+    this.#commitByCounting();
+    this.#confirmReads();
+  }
+
+  #syncMembers(): void {
+    const ids = members(this.#conf);
+    for (const id of this.#progress.keys()) {
+      if (!ids.includes(id) && id !== this.#options.id) this.#progress.delete(id);
+    }
+    for (const id of ids) {
+      if (this.#progress.has(id)) continue;
+      const progress = new Progress(this.#log.lastIndex() + 1, this.#options);
+      // Given one period to show itself, or the next check of the quorum would count it as gone.
+      progress.recentActive = true;
+      if (id !== this.#options.id) progress.want(SEND_ALWAYS);
+      this.#progress.set(id, progress);
+    }
+  }
+
+  transfer(to: RaftId): TransferResult {
+    if (to === this.#options.id) return { kind: 'refused', reason: 'is-self' };
+    if (!isVoter(this.#conf, to)) return { kind: 'refused', reason: 'not-a-voter' };
+    if (to === this.#transferee) return { kind: 'refused', reason: 'already' };
+    this.#transferee = to;
+    this.#transferTicks = 0;
+    this.#progress.get(to)?.want(SEND_ALWAYS);
+    this.#maybeHandOver();
+    return { kind: 'started' };
+  }
+
+  /** The target has the whole log, and no proposal can make it longer: it may stand at once. */
+  #maybeHandOver(): void {
+    const to = this.#transferee;
+    if (to === undefined || this.#progress.get(to)?.match !== this.#log.lastIndex()) return;
+    // It may arrive at any later time of this term and overrides every voter's lease.
+    this.#lease.giveUp();
+    this.#output.send({ type: 'timeout-now', from: this.#options.id, to, term: this.#term });
+  }
+
+  // ------------------------------------------------------------------------------------- sending
+
+  needsFlush(): boolean {
+    if (this.#canRead()) return true;
+    for (const progress of this.#progress.values()) {
+      if (progress.send === SEND_NOTHING || progress.isPaused()) continue;
+      if (progress.send === SEND_ALWAYS || this.#hasNews(progress)) return true;
+    }
+    return false;
+  }
+
+  #hasNews(progress: Progress): boolean {
+    return progress.next <= this.#log.lastIndex() || this.#tellsCommit(progress);
+  }
+
+  /** Whether even an empty append would move the member's commit index, as far as is known. */
+  #tellsCommit(progress: Progress): boolean {
+    return Math.min(this.#log.commit, progress.next - 1) > progress.sentCommit;
+  }
+
+  /** Composes what is due to each member. Called once per `Ready`, before entries are taken from the log. */
+  flush(): void {
+    this.#serveReads();
+    for (const [id, progress] of this.#progress) {
+      if (progress.send === SEND_NOTHING || progress.isPaused()) continue;
+      let even = progress.send === SEND_ALWAYS;
+      progress.send = SEND_NOTHING;
+      while (this.#sendAppend(id, progress, even)) even = false;
+    }
+  }
+
+  /** One append, or a snapshot in its place. False when nothing (more) is to be sent. */
+  #sendAppend(to: RaftId, progress: Progress, evenEmpty: boolean): boolean {
+    if (progress.isPaused()) return false;
+    const prevIndex = progress.next - 1;
+    const prevTerm = this.#log.term(prevIndex);
+    if (prevTerm === undefined) return this.#sendSnapshot(to, progress);
+    // A full window lets only empty appends through, see onHeartbeatReply.
+    const full = progress.state === 'replicate' && progress.inflights.full();
+    const high = full ? progress.next : this.#log.lastIndex() + 1;
+    const entries = this.#log.slice(progress.next, high, this.#options.maxMessageBytes);
+    if (entries === undefined) return this.#sendSnapshot(to, progress);
+    const commit = this.#log.commit;
+    if (entries.length === 0 && !evenEmpty && !this.#tellsCommit(progress)) return false;
+    this.#output.send({
+      type: 'append',
+      from: this.#options.id,
+      to,
+      term: this.#term,
+      prevIndex,
+      prevTerm,
+      commit,
+      entries,
+    });
+    let bytes = 0;
+    for (const entry of entries) bytes += entryBytes(entry);
+    progress.sent(entries.length, bytes, commit);
+    return entries.length > 0;
+  }
+
+  #sendSnapshot(to: RaftId, progress: Progress): boolean {
+    // Not into the dark: a member that is down would hold up a snapshot's worth of buffers.
+    if (!progress.recentActive) return false;
+    const snapshot = this.#log.newestSnapshot();
+    if (snapshot === undefined) {
+      throw broken(`entry ${progress.next} is compacted and there is no snapshot to send`);
+    }
+    const envelope = { from: this.#options.id, to, term: this.#term };
+    this.#output.send({ type: 'snapshot', ...envelope, snapshot });
+    progress.becomeSnapshot(snapshot.index);
+    return false;
+  }
+
+  #wantAll(send: typeof SEND_NEWS | typeof SEND_ALWAYS): void {
+    for (const [id, progress] of this.#progress) {
+      if (id !== this.#options.id) progress.want(send);
+    }
+  }
+
+  /** Kept for this node also when it is no voter (any more): the log's owner is always in step. */
+  #own(): Progress {
+    const progress = this.#progress.get(this.#options.id);
+    if (progress === undefined) throw broken('a leader is not among its own members');
+    return progress;
+  }
+
+  view(): readonly ProgressView[] {
+    return [...this.#progress].map(([id, progress]) => ({
+      id,
+      learner: this.#conf.learners.includes(id),
+      state: progress.state,
+      match: progress.match,
+      next: progress.next,
+      recentActive: id === this.#options.id || progress.recentActive,
+      inflight: progress.inflights.count,
+    }));
+  }
+}

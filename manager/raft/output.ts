@@ -1,0 +1,50 @@
+import { unreachable } from '../../shared/unreachable.ts';
+import type { DroppedRead, Message, ReadState } from './types.ts';
+
+/**
+ * Whether a message may leave before this node's state is on disk. All others vouch for something
+ * that a crash must not take back: a vote, entries, a term. That goes for vote requests too: they
+ * claim a last index, and the votes they win may arrive after the crash that lost those entries.
+ */
+function mayLeaveBeforeSync(message: Message): boolean {
+  switch (message.type) {
+    case 'append':
+    case 'heartbeat':
+    case 'snapshot':
+    case 'timeout-now':
+    case 'read-index':
+    case 'read-index-reply':
+      return true;
+    case 'vote':
+    case 'pre-vote':
+    case 'vote-reply':
+    case 'pre-vote-reply':
+    case 'append-reply':
+    case 'heartbeat-reply':
+      return false;
+    default:
+      return unreachable(message);
+  }
+}
+
+/** What has piled up for the next `Ready`. */
+export class Output {
+  messages: Message[] = [];
+  messagesAfterSync: Message[] = [];
+  readStates: ReadState[] = [];
+  droppedReads: DroppedRead[] = [];
+
+  send(message: Message): void {
+    if (mayLeaveBeforeSync(message)) this.messages.push(message);
+    else this.messagesAfterSync.push(message);
+  }
+
+  isEmpty(): boolean {
+    return (
+      this.messages.length === 0 &&
+      this.messagesAfterSync.length === 0 &&
+      this.readStates.length === 0 &&
+      this.droppedReads.length === 0
+    );
+  }
+}
