@@ -179,6 +179,45 @@ export function bidiStream<Req, Res>(
   };
 }
 
+/** Many requests, one response. The next request is taken when the transport has room for it. */
+export async function clientStream<Req, Res>(
+  channel: Channel,
+  method: StreamDefinition<Req, Res>,
+  requests: AsyncIterable<Req>,
+  options: RpcOptions = {},
+): Promise<Res> {
+  if (options.signal?.aborted) throw cancelledError(options.signal);
+  const answer = Promise.withResolvers<Res>();
+  const call = channel.makeClientStreamRequest(
+    method.path,
+    method.requestSerialize,
+    method.responseDeserialize,
+    toMetadata(options.metadata),
+    callOptions(options),
+    (error, response) => {
+      if (error) answer.reject(toShoalError(error, options));
+      else if (response === undefined) {
+        answer.reject(new ShoalError('internal', `${method.path} answered without a message`));
+      } else answer.resolve(response);
+    },
+  );
+  const stop = cancelOnAbort(call, options.signal);
+  const sending = (async () => {
+    for await (const request of requests) {
+      if (!call.write(request)) await new Promise((resolve) => call.once('drain', resolve));
+    }
+    call.end();
+  })();
+  try {
+    // The answer may come before all was sent: the other side wants no more, or the call broke.
+    await Promise.race([answer.promise, sending.then(() => answer.promise)]);
+    return await answer.promise;
+  } finally {
+    stop();
+    call.cancel();
+  }
+}
+
 type ReadableCall = AsyncIterable<unknown> & {
   cancel(): void;
   on(event: 'error', listener: (error: Error) => void): unknown;

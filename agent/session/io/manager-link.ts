@@ -1,0 +1,59 @@
+import { messageOf, ShoalError } from '../../../shared/errors.ts';
+import { DispatcherService } from '../../../shared/gen/shoal/v1/dispatcher.ts';
+import type { IdentitySource } from '../../../shared/pki/identity.ts';
+import {
+  bidiStream,
+  type Channel,
+  clientStream,
+  clusterCredentials,
+  localCredentials,
+  openChannel,
+} from '../../../shared/rpc/io/client.ts';
+import type { ManagerLink } from '../session.ts';
+
+/** Sessions over gRPC: mutual TLS to other hosts, the unix socket to this host's own manager. */
+export function grpcManagerLink(identity: IdentitySource): ManagerLink {
+  const credentials = clusterCredentials(identity);
+  const channels = new Map<string, Channel>();
+  const channelTo = (target: string): Channel => {
+    const known = channels.get(target);
+    if (known !== undefined) return known;
+    const channel = openChannel(
+      target,
+      target.startsWith('unix:') ? localCredentials() : credentials,
+    );
+    channels.set(target, channel);
+    return channel;
+  };
+  return {
+    open(target) {
+      const call = bidiStream(channelTo(target), DispatcherService.session);
+      return {
+        send: (message) => call.send(message),
+        messages: call.responses,
+        cancel: () => {
+          call.cancel();
+          // A broken channel would back off for seconds; the next session dials anew.
+          channels.get(target)?.close();
+          channels.delete(target);
+        },
+      };
+    },
+    async publish(target, publications, signal) {
+      try {
+        await clientStream(channelTo(target), DispatcherService.publishLogs, publications, {
+          signal,
+        });
+      } catch (error) {
+        if (!signal.aborted)
+          throw error instanceof ShoalError
+            ? error
+            : new ShoalError('unavailable', messageOf(error));
+      }
+    },
+    close() {
+      for (const channel of channels.values()) channel.close();
+      channels.clear();
+    },
+  };
+}

@@ -1,0 +1,290 @@
+import { type Clock, sleep, type Timer } from '../../shared/clock.ts';
+import { messageOf, ShoalError } from '../../shared/errors.ts';
+import type {
+  AgentMessage,
+  ManagerMessage,
+  Welcome,
+} from '../../shared/gen/shoal/v1/dispatcher.ts';
+import type { LogMessage, LogPublication } from '../../shared/gen/shoal/v1/logs.ts';
+import type { NodeDescription } from '../../shared/gen/shoal/v1/objects.ts';
+import type { TaskStatusChange } from '../../shared/gen/shoal/v1/store.ts';
+import type { Log } from '../../shared/log.ts';
+import { type Random, randomInt } from '../../shared/random.ts';
+import { AssignmentJoiner } from './joiner.ts';
+import type { ManagerDirectory } from './managers.ts';
+import { ReportQueue } from './reports.ts';
+import type { Session, SessionHandler } from './types.ts';
+
+/** One stream to one manager. */
+export interface SessionStream {
+  send(message: AgentMessage): Promise<void>;
+  /** Ends with the stream; throws ShoalError when it broke. Read once. */
+  readonly messages: AsyncIterable<ManagerMessage>;
+  cancel(): void;
+}
+
+/** The way to managers, by target (`host:port` or `unix:///path`). */
+export interface ManagerLink {
+  open(target: string): SessionStream;
+  publish(
+    target: string,
+    publications: AsyncIterable<LogPublication>,
+    signal: AbortSignal,
+  ): Promise<void>;
+  close(): void;
+}
+
+export type SessionDeps = Readonly<{
+  link: ManagerLink;
+  managers: ManagerDirectory;
+  handler: SessionHandler;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  description: NodeDescription;
+  /** IP address of this node. */
+  address: string;
+}>;
+
+// Swarm's agents: 100 ms doubling to 8 s. With several managers the next one is tried at once.
+const BACKOFF_FIRST_MS = 100;
+const BACKOFF_MOST_MS = 8_000;
+const WELCOME_WITHIN_MS = 3_000;
+/** Managers answer each heartbeat: this many silent periods mean that the stream is dead. */
+const SILENT_PERIODS = 3;
+const GOODBYE_WITHIN_MS = 1_000;
+
+export class AgentSession implements Session {
+  readonly #deps: SessionDeps;
+  readonly #end = new AbortController();
+  readonly #reports = new ReportQueue();
+  #description: NodeDescription;
+  #applied = 0;
+  #current: OpenSession | undefined;
+  #loop: Promise<void> | undefined;
+
+  constructor(deps: SessionDeps) {
+    this.#deps = deps;
+    this.#description = deps.description;
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  report(change: TaskStatusChange): void {
+    this.#reports.put(change);
+    this.#current?.wake();
+  }
+
+  describe(description: NodeDescription): void {
+    this.#description = description;
+    this.#current?.say({ message: { $case: 'description', value: description } });
+  }
+
+  applied(revision: number): void {
+    this.#applied = revision;
+  }
+
+  async publishLogs(
+    subscriptionId: string,
+    messages: AsyncIterable<LogMessage>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const target = this.#current?.target;
+    if (target === undefined) throw new ShoalError('unavailable', 'no session with a manager');
+    await this.#deps.link.publish(target, publications(subscriptionId, messages), signal);
+  }
+
+  async goodbye(reason: string): Promise<void> {
+    const current = this.#current;
+    if (current === undefined) return;
+    await Promise.race([
+      current.sayNow({ message: { $case: 'goodbye', value: { reason } } }),
+      sleep(this.#deps.clock, GOODBYE_WITHIN_MS, this.#end.signal),
+    ]).catch((error) => this.#deps.log.warn('left without a goodbye', { error: messageOf(error) }));
+  }
+
+  async close(): Promise<void> {
+    this.#end.abort(new ShoalError('cancelled', 'the session is closed'));
+    this.#current?.cancel();
+    await this.#loop;
+    this.#deps.link.close();
+  }
+
+  async #run(): Promise<void> {
+    const { clock, random, log, managers } = this.#deps;
+    let backoffMs = BACKOFF_FIRST_MS;
+    while (!this.#end.signal.aborted) {
+      for (const target of managers.targets()) {
+        if (this.#end.signal.aborted) return;
+        const session = new OpenSession(this.#deps, target, this.#reports, () => this.#applied);
+        this.#current = session;
+        try {
+          await session.run(this.#description);
+        } catch (error) {
+          if (!this.#end.signal.aborted)
+            log.warn('session lost', { manager: target, error: messageOf(error) });
+        }
+        this.#current = undefined;
+        if (session.wasWelcome) {
+          this.#deps.handler.connected(false);
+          backoffMs = BACKOFF_FIRST_MS;
+          break;
+        }
+      }
+      try {
+        await sleep(clock, randomInt(random, backoffMs / 2, backoffMs), this.#end.signal);
+      } catch {
+        return; // closed
+      }
+      backoffMs = Math.min(backoffMs * 2, BACKOFF_MOST_MS);
+    }
+  }
+}
+
+/** One session with one manager, from the hello to its end. */
+class OpenSession {
+  readonly target: string;
+  wasWelcome = false;
+  readonly #deps: SessionDeps;
+  readonly #reports: ReportQueue;
+  readonly #applied: () => number;
+  readonly #stream: SessionStream;
+  readonly #joiner = new AssignmentJoiner();
+  #outgoing: AgentMessage[] = [];
+  #sending: Promise<void> = Promise.resolve();
+  #beat: Timer | undefined;
+  #watchdog: Timer | undefined;
+  #periodMs = 1_000;
+  #heardMs: number;
+  #failure: ShoalError | undefined;
+
+  constructor(deps: SessionDeps, target: string, reports: ReportQueue, applied: () => number) {
+    this.#deps = deps;
+    this.target = target;
+    this.#reports = reports;
+    this.#applied = applied;
+    this.#heardMs = deps.clock.monotonicMs();
+    this.#stream = deps.link.open(target);
+  }
+
+  async run(description: NodeDescription): Promise<void> {
+    this.#reports.restart();
+    this.say({ message: { $case: 'hello', value: { description, address: this.#deps.address } } });
+    this.#watchdog = this.#deps.clock.after(WELCOME_WITHIN_MS, () => this.#fail('no welcome'));
+    try {
+      for await (const { message } of this.#stream.messages) {
+        this.#heardMs = this.#deps.clock.monotonicMs();
+        if (message !== undefined) this.#take(message);
+      }
+      throw this.#failure ?? new ShoalError('unavailable', 'the manager ended the session');
+    } catch (error) {
+      throw this.#failure ?? error;
+    } finally {
+      this.#beat?.cancel();
+      this.#watchdog?.cancel();
+      this.#stream.cancel();
+      this.#reports.restart();
+    }
+  }
+
+  /** Sends the statuses that wait, if none are under way. */
+  wake(): void {
+    if (!this.wasWelcome) return;
+    const value = this.#reports.next();
+    if (value !== undefined) this.say({ message: { $case: 'report', value } });
+  }
+
+  say(message: AgentMessage): void {
+    this.sayNow(message).catch((error) => this.#fail(messageOf(error)));
+  }
+
+  /** After what was said before; resolves when the transport took it. */
+  sayNow(message: AgentMessage): Promise<void> {
+    this.#outgoing.push(message);
+    this.#sending = this.#sending.then(async () => {
+      const next = this.#outgoing.shift();
+      if (next !== undefined) await this.#stream.send(next);
+    });
+    return this.#sending;
+  }
+
+  cancel(): void {
+    this.#stream.cancel();
+  }
+
+  #take(message: NonNullable<ManagerMessage['message']>): void {
+    const { handler } = this.#deps;
+    switch (message.$case) {
+      case 'welcome':
+        this.#welcome(message.value);
+        return;
+      case 'assignments': {
+        const whole = this.#joiner.take(message.value);
+        if (whole !== undefined) handler.assignments(whole);
+        return;
+      }
+      case 'ack':
+        this.#reports.acknowledge(message.value.sequence);
+        this.wake();
+        return;
+      case 'update':
+        this.#update(message.value);
+        return;
+      case 'logs':
+        handler.logs(message.value);
+        return;
+    }
+  }
+
+  #welcome(welcome: Welcome): void {
+    const { handler, log } = this.#deps;
+    this.wasWelcome = true;
+    this.#watchdog?.cancel();
+    this.#periodMs = welcome.heartbeatPeriodMs || this.#periodMs;
+    log.info('session opened', { manager: this.target, session: welcome.sessionId });
+    handler.connected(true);
+    if (welcome.update !== undefined) this.#update(welcome.update);
+    this.#scheduleBeat();
+    this.wake();
+  }
+
+  #update(update: NonNullable<Welcome['update']>): void {
+    this.#deps.managers.learn(update.managers);
+    this.#periodMs = update.heartbeatPeriodMs || this.#periodMs;
+    this.#deps.handler.update(update);
+  }
+
+  #scheduleBeat(): void {
+    this.#beat = this.#deps.clock.after(this.#periodMs, () => {
+      const silentMs = this.#deps.clock.monotonicMs() - this.#heardMs;
+      if (silentMs > SILENT_PERIODS * this.#periodMs) {
+        this.#fail(`the manager was silent for ${Math.round(silentMs)} ms`);
+        return;
+      }
+      this.say({ message: { $case: 'heartbeat', value: { appliedRevision: this.#applied() } } });
+      this.#scheduleBeat();
+    });
+  }
+
+  #fail(why: string): void {
+    this.#failure ??= new ShoalError('unavailable', why);
+    this.#stream.cancel();
+  }
+}
+
+/** The lines as they come, so that a follower does not wait for a batch to fill; the end is told last. */
+async function* publications(
+  subscriptionId: string,
+  messages: AsyncIterable<LogMessage>,
+): AsyncGenerator<LogPublication> {
+  let failure = '';
+  try {
+    for await (const message of messages)
+      yield { subscriptionId, messages: [message], done: false, error: '' };
+  } catch (error) {
+    failure = messageOf(error);
+  }
+  yield { subscriptionId, messages: [], done: true, error: failure };
+}

@@ -1,0 +1,253 @@
+import test from 'ava';
+import { ManagerDirectory } from '../../../agent/session/managers.ts';
+import {
+  AgentSession,
+  type ManagerLink,
+  type SessionStream,
+} from '../../../agent/session/session.ts';
+import type { SessionHandler } from '../../../agent/session/types.ts';
+import { ShoalError } from '../../../shared/errors.ts';
+import {
+  type AgentMessage,
+  Assignments,
+  ManagerMessage,
+} from '../../../shared/gen/shoal/v1/dispatcher.ts';
+import { NodeDescription, TaskState, TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
+import { silentLog } from '../../../shared/log.ts';
+import { ManualClock, settle } from '../../support/manual-clock.ts';
+import { SeededRandom } from '../../support/seeded-random.ts';
+
+/** The manager's end of one stream. */
+class FakeStream implements SessionStream {
+  readonly target: string;
+  readonly sent: NonNullable<AgentMessage['message']>[] = [];
+  #queue: ManagerMessage[] = [];
+  #wake: () => void = () => undefined;
+  #ended: ShoalError | 'cancelled' | undefined;
+  constructor(target: string) {
+    this.target = target;
+  }
+  get isOver(): boolean {
+    return this.#ended !== undefined;
+  }
+  async send({ message }: AgentMessage): Promise<void> {
+    if (message !== undefined) this.sent.push(message);
+  }
+  get messages(): AsyncIterable<ManagerMessage> {
+    return this.#read();
+  }
+  cancel(): void {
+    this.#ended ??= 'cancelled';
+    this.#wake();
+  }
+  /** The manager says something. */
+  say(message: NonNullable<ManagerMessage['message']>): void {
+    this.#queue.push(ManagerMessage.fromPartial({ message }));
+    this.#wake();
+  }
+  break(): void {
+    this.#ended ??= new ShoalError('unavailable', 'connection lost');
+    this.#wake();
+  }
+  welcome(): void {
+    this.say({
+      $case: 'welcome',
+      value: { sessionId: 's', heartbeatPeriodMs: 1_000, update: undefined },
+    });
+  }
+  kinds(): string[] {
+    return this.sent.map(({ $case }) => $case);
+  }
+  async *#read(): AsyncGenerator<ManagerMessage> {
+    for (;;) {
+      const next = this.#queue.shift();
+      if (next !== undefined) yield next;
+      else if (this.#ended instanceof ShoalError) throw this.#ended;
+      else if (this.#ended !== undefined) return;
+      else
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+    }
+  }
+}
+
+function setUp(addresses = ['m1:2377', 'm2:2377'], local?: string) {
+  const streams: FakeStream[] = [];
+  const clock = new ManualClock();
+  const random = new SeededRandom(1);
+  const managers = new ManagerDirectory(
+    'me',
+    addresses.map((address, index) => ({ nodeId: `n${index}`, address })),
+    random,
+  );
+  managers.setLocal(local);
+  const seen: string[] = [];
+  const handler: SessionHandler = {
+    assignments: ({ changes, complete }) =>
+      seen.push(`${complete ? 'complete' : 'changes'} ${changes.map(({ key }) => key).join()}`),
+    update: () => seen.push('update'),
+    logs: () => seen.push('logs'),
+    connected: (isConnected) => seen.push(isConnected ? 'up' : 'down'),
+  };
+  const link: ManagerLink = {
+    open(target) {
+      const stream = new FakeStream(target);
+      streams.push(stream);
+      return stream;
+    },
+    publish: async () => undefined,
+    close: () => undefined,
+  };
+  const session = new AgentSession({
+    link,
+    managers,
+    handler,
+    clock,
+    random,
+    log: silentLog,
+    description: NodeDescription.fromPartial({ hostname: 'me' }),
+    address: '10.0.0.9',
+  });
+  session.start();
+  const last = () => {
+    const stream = streams.at(-1);
+    if (stream === undefined) throw new Error('no stream was opened');
+    return stream;
+  };
+  return { session, streams, clock, seen, last, managers };
+}
+
+const running = (taskId: string) => ({
+  taskId,
+  status: TaskStatus.fromPartial({ state: TaskState.RUNNING }),
+});
+const assignments = (fields: Partial<Assignments>, keys: string[] = []) => ({
+  $case: 'assignments' as const,
+  value: Assignments.fromPartial({ ...fields, changes: keys.map((key) => ({ key })) }),
+});
+
+test('a session says hello first, and beats at the period it is told', async (t) => {
+  const { last, clock, seen } = setUp();
+  await settle();
+  t.deepEqual(last().kinds(), ['hello']);
+  last().welcome();
+  await settle();
+  t.deepEqual(seen, ['up']);
+  for (let second = 1; second <= 3; second++) {
+    await clock.advance(1_000);
+    last().say({ $case: 'ack', value: { sequence: 0 } });
+    await settle();
+  }
+  t.deepEqual(last().kinds(), ['hello', 'heartbeat', 'heartbeat', 'heartbeat']);
+});
+
+test('the manager of this host is asked first, the others when it does not answer', async (t) => {
+  const { streams, last, clock } = setUp(['m1:2377', 'm2:2377'], 'unix:///run/manager.sock');
+  await settle();
+  t.is(last().target, 'unix:///run/manager.sock');
+  last().break();
+  await settle();
+  t.regex(last().target, /^m\d:2377$/);
+  await clock.advance(3_000); // no welcome either
+  t.is(streams.length, 3);
+  t.is(new Set(streams.map(({ target }) => target)).size, 3);
+});
+
+test('a silent manager is left after three periods', async (t) => {
+  const { streams, last, clock, seen } = setUp();
+  await settle();
+  last().welcome();
+  await settle();
+  await clock.advance(5_000);
+  t.true(streams[0]?.isOver);
+  t.true(streams.length > 1);
+  t.deepEqual(seen, ['up', 'down']);
+});
+
+test('a report is repeated on the next session until it is acknowledged', async (t) => {
+  const { session, last, clock } = setUp();
+  await settle();
+  last().welcome();
+  await settle();
+  session.report(running('a'));
+  session.report(running('b')); // while the first is under way
+  await settle();
+  t.deepEqual(reported(last()), [['a']]);
+  last().say({ $case: 'ack', value: { sequence: 1 } });
+  await settle();
+  t.deepEqual(reported(last()), [['a'], ['b']]);
+  last().break();
+  await clock.advance(200);
+  last().welcome();
+  await settle();
+  t.deepEqual(reported(last()), [['b']]);
+  last().say({ $case: 'ack', value: { sequence: 1 } });
+  last().break();
+  await clock.advance(200);
+  last().welcome();
+  await settle();
+  t.deepEqual(reported(last()), []);
+});
+
+test('chunks of a complete set arrive as one', async (t) => {
+  const { last, seen } = setUp();
+  await settle();
+  last().welcome();
+  last().say(assignments({ complete: true, more: true, appliesTo: 0, resultsIn: 1 }, ['task/a']));
+  await settle();
+  t.deepEqual(seen, ['up']);
+  last().say(assignments({ complete: true, appliesTo: 1, resultsIn: 2 }, ['task/b']));
+  last().say(assignments({ appliesTo: 2, resultsIn: 3 }, ['task/c']));
+  await settle();
+  t.deepEqual(seen, ['up', 'complete task/a,task/b', 'changes task/c']);
+});
+
+test('a gap in the numbers ends the session and begins another', async (t) => {
+  const { streams, last, clock, seen } = setUp();
+  await settle();
+  last().welcome();
+  last().say(assignments({ complete: true, appliesTo: 0, resultsIn: 1 }));
+  last().say(assignments({ appliesTo: 2, resultsIn: 3 }, ['task/lost']));
+  await clock.advance(200);
+  t.true(streams[0]?.isOver);
+  t.is(streams.length, 2);
+  t.deepEqual(seen, ['up', 'complete ', 'down']);
+});
+
+test('managers that a session names are tried later', async (t) => {
+  const { last, managers } = setUp(['old:2377']);
+  await settle();
+  last().say({
+    $case: 'welcome',
+    value: {
+      sessionId: 's',
+      heartbeatPeriodMs: 1_000,
+      update: {
+        node: undefined,
+        managers: [{ nodeId: 'x', address: 'new:2377' }],
+        rootCaPem: '',
+        dataPathPort: 0,
+        heartbeatPeriodMs: 0,
+      },
+    },
+  });
+  await settle();
+  t.deepEqual(managers.targets(), ['new:2377']);
+});
+
+test('close() ends the loop', async (t) => {
+  const { session, last, streams } = setUp();
+  await settle();
+  last().welcome();
+  await settle();
+  await session.close();
+  t.true(last().isOver);
+  t.is(streams.length, 1);
+});
+
+function reported(stream: FakeStream): string[][] {
+  return stream.sent.flatMap((message) =>
+    message.$case === 'report' ? [message.value.changes.map(({ taskId }) => taskId)] : [],
+  );
+}
