@@ -1,0 +1,82 @@
+import type { PortConfig } from '../../shared/gen/shoal/v1/objects.ts';
+
+/** Where ingress ports without a published number come from: Swarm's range. */
+export const FIRST_DYNAMIC_PORT = 30_000;
+export const LAST_DYNAMIC_PORT = 32_767;
+
+export type PortConflict = Readonly<{ serviceId: string; mode: 'ingress' | 'host' }>;
+
+export const isIngress = (port: PortConfig): boolean => port.publishMode !== 'host';
+
+/**
+ * Which service published which port. An ingress port is taken on every host, so one service has it;
+ * host-mode ports of several services may be equal (their tasks then run on different hosts), but
+ * not equal to an ingress port.
+ */
+export class PortRegistry {
+  readonly #ingress = new Map<string, string>();
+  readonly #host = new Map<string, Map<string, number>>();
+  readonly #cursors = new Map<string, number>();
+
+  /** Who is in the way of `serviceId` publishing this port; nobody is in the way of number 0. */
+  conflict(port: PortConfig, serviceId: string): PortConflict | undefined {
+    if (port.publishedPort === 0) return undefined;
+    const key = portKey(port);
+    const owner = this.#ingress.get(key);
+    if (owner !== undefined && owner !== serviceId) return { serviceId: owner, mode: 'ingress' };
+    if (!isIngress(port)) return undefined;
+    for (const other of this.#host.get(key)?.keys() ?? []) {
+      if (other !== serviceId) return { serviceId: other, mode: 'host' };
+    }
+    return undefined;
+  }
+
+  /** Of an ingress port. */
+  ownerOf(port: PortConfig): string | undefined {
+    return isIngress(port) ? this.#ingress.get(portKey(port)) : undefined;
+  }
+
+  claim(port: PortConfig, serviceId: string): void {
+    if (port.publishedPort === 0) return;
+    const key = portKey(port);
+    if (isIngress(port)) {
+      this.#ingress.set(key, serviceId);
+      return;
+    }
+    const counts = this.#host.get(key) ?? new Map<string, number>();
+    counts.set(serviceId, (counts.get(serviceId) ?? 0) + 1);
+    this.#host.set(key, counts);
+  }
+
+  release(port: PortConfig, serviceId: string): void {
+    const key = portKey(port);
+    if (isIngress(port)) {
+      if (this.#ingress.get(key) === serviceId) this.#ingress.delete(key);
+      return;
+    }
+    const counts = this.#host.get(key);
+    const count = counts?.get(serviceId) ?? 0;
+    if (counts === undefined || count === 0) return;
+    if (count > 1) counts.set(serviceId, count - 1);
+    else counts.delete(serviceId);
+    if (counts.size === 0) this.#host.delete(key);
+  }
+
+  /** A free number of the dynamic range, not one given out lately; undefined when none is left. */
+  dynamic(protocol: string): number | undefined {
+    const count = LAST_DYNAMIC_PORT - FIRST_DYNAMIC_PORT + 1;
+    const start = this.#cursors.get(protocol) ?? 0;
+    for (let step = 0; step < count; step++) {
+      const offset = (start + step) % count;
+      const key = `${protocol}/${FIRST_DYNAMIC_PORT + offset}`;
+      if (this.#ingress.has(key) || this.#host.has(key)) continue;
+      this.#cursors.set(protocol, (offset + 1) % count);
+      return FIRST_DYNAMIC_PORT + offset;
+    }
+    return undefined;
+  }
+}
+
+function portKey(port: PortConfig): string {
+  return `${port.protocol || 'tcp'}/${port.publishedPort}`;
+}

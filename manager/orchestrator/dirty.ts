@@ -1,0 +1,80 @@
+import type {
+  Node,
+  PortConfig,
+  Service,
+  Task,
+  TaskSpec,
+} from '../../shared/gen/shoal/v1/objects.ts';
+import { sameTaskSpec } from '../../shared/model/spec-change.ts';
+import { meets } from './nodes.ts';
+
+/** How a task's spec differs from its service's. */
+type Difference = 'none' | 'constraints' | 'other';
+
+/**
+ * Whether a task is not what its service asks for now and has to be replaced. `node` is the one it
+ * runs on. A change of nothing but placement constraints leaves tasks alone whose node meets them;
+ * new registry credentials concern the next pull only.
+ */
+export function isTaskDirty(task: Task, service: Service, node: Node | undefined): boolean {
+  return new DirtyCheck(service).isDirty(task, node);
+}
+
+/** The same for many tasks of one service: specs that are one object are compared once. */
+export class DirtyCheck {
+  readonly #service: Service;
+  readonly #differences = new Map<TaskSpec, Difference>();
+  readonly #ports: string;
+
+  constructor(service: Service) {
+    this.#service = service;
+    this.#ports = portsKey(service.spec?.endpoint?.ports ?? []);
+  }
+
+  isDirty(task: Task, node: Node | undefined): boolean {
+    if (portsKey(task.ports) !== this.#ports) return true;
+    if (task.specVersion === this.#service.specVersion) return false;
+    const difference = this.#differenceOf(task.spec);
+    if (difference !== 'constraints') return difference === 'other';
+    return (
+      node === undefined || !meets(this.#service.spec?.task?.placement?.constraints ?? [], node)
+    );
+  }
+
+  #differenceOf(spec: TaskSpec | undefined): Difference {
+    const wanted = this.#service.spec?.task;
+    if (spec === undefined || wanted === undefined) return spec === wanted ? 'none' : 'other';
+    const known = this.#differences.get(spec);
+    if (known !== undefined) return known;
+    const difference = compare(spec, wanted);
+    this.#differences.set(spec, difference);
+    return difference;
+  }
+}
+
+function compare(spec: TaskSpec, wanted: TaskSpec): Difference {
+  // A task takes the cluster's default when its service names no log driver.
+  const comparable: TaskSpec =
+    wanted.logDriver === undefined ? { ...spec, logDriver: undefined } : spec;
+  if (sameTaskSpec(comparable, wanted)) return 'none';
+  const constraints = wanted.placement?.constraints ?? [];
+  const sameButConstraints = sameTaskSpec(
+    { ...comparable, placement: { ...emptyPlacement, ...spec.placement, constraints } },
+    { ...wanted, placement: { ...emptyPlacement, ...wanted.placement } },
+  );
+  return sameButConstraints ? 'constraints' : 'other';
+}
+
+const emptyPlacement = { constraints: [], spreadOver: [], maxReplicasPerNode: 0, platforms: [] };
+
+/**
+ * What of the ports concerns a task itself: those bound on its host, and whether it needs the
+ * ingress network at all. Which number the cluster publishes concerns the data plane only.
+ */
+function portsKey(ports: readonly PortConfig[]): string {
+  const host = ports
+    .filter((port) => port.publishMode === 'host')
+    .map((port) => `${port.protocol || 'tcp'}/${port.publishedPort}/${port.targetPort}`);
+  const ingress = ports.some((port) => port.publishMode !== 'host');
+  return `${ingress}:${host.sort().join()}`;
+}
