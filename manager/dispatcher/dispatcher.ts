@@ -1,0 +1,379 @@
+import { type Clock, sleep } from '../../shared/clock.ts';
+import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
+import type { AgentMessage, LogSubscriptionChange } from '../../shared/gen/shoal/v1/dispatcher.ts';
+import type {
+  LivenessDigest,
+  NodeSession,
+  TaskStatusBatch,
+} from '../../shared/gen/shoal/v1/peer.ts';
+import { newId } from '../../shared/ids.ts';
+import type { Log } from '../../shared/log.ts';
+import { sameValue } from '../../shared/model/equal.ts';
+import type { Random } from '../../shared/random.ts';
+import { unreachable } from '../../shared/unreachable.ts';
+import type { Consensus } from '../raft/consensus.ts';
+import type { ChangeBatch, WatchableStore } from '../store/types.ts';
+import { AssignmentIndex } from './assignments.ts';
+import { Bell } from './bell.ts';
+import { type ClusterFacts, factsOf, sameForAgent, touchesFacts, updateFor } from './facts.ts';
+import { MISSED_HEARTBEATS } from './heartbeat.ts';
+import { DispatcherSession } from './session.ts';
+import { StatusRelay } from './status-relay.ts';
+
+/** The way to whoever leads; this manager itself when it does. Bounded in time by its own deadlines. */
+export interface LeaderLink {
+  /** Resolves once committed. Repeating is safe: statuses only move forward. */
+  reportTaskStatuses(batch: TaskStatusBatch, signal: AbortSignal): Promise<void>;
+  reportLiveness(digest: LivenessDigest, signal: AbortSignal): Promise<void>;
+}
+
+export type DispatcherDeps = Readonly<{
+  /** This manager's node. */
+  nodeId: string;
+  store: WatchableStore;
+  consensus: Pick<Consensus, 'status' | 'readBarrier'>;
+  leader: LeaderLink;
+  clock: Clock;
+  random: Random;
+  log: Log;
+}>;
+
+/** How often the leader is told who lives. */
+const DIGEST_PERIOD_MS = 500;
+/** A session that comes or goes is told sooner; several of them together. */
+const DIGEST_SOON_MS = 20;
+const DIGEST_RETRY_MS = 100;
+/** Without a leader for this long, this manager's agents are better off with another one. */
+export const LEADER_LEASE_MS = 3_000;
+const HELLO_WITHIN_MS = 5_000;
+const BARRIER_RETRY_MS = 200;
+/** Silent for so many times the window in which a node goes down: nobody will come back on this stream. */
+const ABANDONED_WINDOWS = 3;
+
+/**
+ * The sessions of this manager: assignments out, from its own replica; statuses and signs of life in,
+ * to the leader. One session per node: a new one ends the old.
+ */
+export class Dispatcher {
+  readonly #deps: DispatcherDeps;
+  readonly #index: AssignmentIndex;
+  readonly #relay: StatusRelay;
+  readonly #sessions = new Map<string, DispatcherSession>();
+  readonly #sessionListeners = new Set<(nodeId: string, isOpen: boolean) => void>();
+  readonly #digestBell = new Bell();
+  /** Said goodbye, and the leader was not told yet. */
+  readonly #departed = new Set<string>();
+  /** Descriptions the present leader has, by session. */
+  readonly #described = new WeakMap<DispatcherSession, DescribedTo>();
+  readonly #unsubscribe: () => void;
+  #facts: ClusterFacts;
+  #leaderSeenMs: number;
+
+  constructor(deps: DispatcherDeps) {
+    this.#deps = deps;
+    const { store, clock } = deps;
+    this.#leaderSeenMs = clock.monotonicMs();
+    this.#index = new AssignmentIndex(store, {
+      touch: (nodeId, key) => this.#sessions.get(nodeId)?.touch(key),
+      touchAll: (key) => {
+        for (const session of this.#sessions.values()) session.touch(key);
+      },
+    });
+    this.#facts = factsOf(store);
+    this.#relay = new StatusRelay({
+      view: store,
+      barrier: (signal) => deps.consensus.readBarrier(signal),
+      send: (batch, signal) => deps.leader.reportTaskStatuses(batch, signal),
+      clock,
+      random: deps.random,
+      log: deps.log,
+    });
+    this.#unsubscribe = store.onCommit((batch) => this.#committed(batch));
+  }
+
+  /**
+   * Serves one agent; the caller has made sure who it is. Takes the stream's incoming messages and gives
+   * the outgoing ones, encoded. Throws what the agent is to be told when the session does not end well.
+   */
+  async *session(
+    nodeId: string,
+    requests: AsyncIterable<AgentMessage>,
+    signal: AbortSignal,
+  ): AsyncGenerator<Uint8Array> {
+    if (!this.#hasLeader()) throw leaderless();
+    const session = this.#open(nodeId);
+    const onAbort = () => session.close();
+    signal.addEventListener('abort', onAbort, { once: true });
+    void this.#read(session, requests);
+    void this.#feedWhenCurrent(session, signal);
+    try {
+      const heartbeatPeriodMs = () => this.#facts.heartbeatPeriodMs;
+      yield* session.messages({ heartbeatPeriodMs });
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      this.#ended(session);
+    }
+  }
+
+  /** Hands a log subscription to the node's agent; false: the node has no session here. */
+  sendLogs(nodeId: string, change: LogSubscriptionChange): boolean {
+    const session = this.#sessions.get(nodeId);
+    if (session?.hello === undefined) return false;
+    session.sendLogs(change);
+    return true;
+  }
+
+  /** Nodes with a session here. */
+  nodes(): readonly string[] {
+    return [...this.#sessions.keys()];
+  }
+
+  /** Told when a node's session begins (after its hello) and ends. Returns how to stop it. */
+  onSession(listener: (nodeId: string, isOpen: boolean) => void): () => void {
+    this.#sessionListeners.add(listener);
+    return () => this.#sessionListeners.delete(listener);
+  }
+
+  /** Everything that goes on beside the sessions; ends with the signal and takes the sessions with it. */
+  async run(signal: AbortSignal): Promise<void> {
+    try {
+      await Promise.all([
+        this.#relay.run(signal),
+        this.#reportLiveness(signal),
+        this.#superviseSessions(signal),
+      ]);
+    } finally {
+      this.#unsubscribe();
+      this.#closeAll(new ShoalError('unavailable', 'this manager stops: use another one'));
+    }
+  }
+
+  // ---- one session ----
+
+  #open(nodeId: string): DispatcherSession {
+    const { clock, random, store, log } = this.#deps;
+    const node = store.get('node', nodeId);
+    if (node === undefined) throw removed(nodeId);
+    const session = new DispatcherSession({
+      id: newId(random),
+      nodeId,
+      clock,
+      update: () => updateFor(store.get('node', nodeId) ?? node, this.#facts),
+    });
+    const replaced = new ShoalError('cancelled', 'the node has opened another session');
+    this.#sessions.get(nodeId)?.close(replaced);
+    this.#sessions.set(nodeId, session);
+    log.debug('session opened', { nodeId, session: session.id });
+    return session;
+  }
+
+  #ended(session: DispatcherSession): void {
+    session.close();
+    this.#relay.forget(session);
+    if (this.#sessions.get(session.nodeId) !== session) return;
+    this.#sessions.delete(session.nodeId);
+    this.#deps.log.debug('session ended', { nodeId: session.nodeId, session: session.id });
+    this.#tellSession(session.nodeId, false);
+  }
+
+  async #read(session: DispatcherSession, requests: AsyncIterable<AgentMessage>): Promise<void> {
+    const { clock } = this.#deps;
+    const late = clock.after(HELLO_WITHIN_MS, () =>
+      session.close(new ShoalError('deadline-exceeded', 'no hello came in time')),
+    );
+    try {
+      for await (const { message } of requests) {
+        session.lastHeardMs = clock.monotonicMs();
+        if (message === undefined) continue; // of a later version: still a sign of life
+        if (message.$case === 'hello') late.cancel();
+        this.#received(session, message);
+        if (session.isClosed) return;
+      }
+      session.close();
+    } catch (error) {
+      const known = isShoalError(error) ? error : undefined;
+      session.close(known ?? new ShoalError('internal', messageOf(error), { cause: error }));
+    } finally {
+      late.cancel();
+    }
+  }
+
+  #received(session: DispatcherSession, message: NonNullable<AgentMessage['message']>): void {
+    if (session.hello === undefined && message.$case !== 'hello') {
+      session.close(new ShoalError('failed-precondition', 'a session begins with a hello'));
+      return;
+    }
+    switch (message.$case) {
+      case 'hello':
+        session.greeted(message.value.address, message.value.description);
+        this.#tellSession(session.nodeId, true);
+        this.#digestBell.ring();
+        return;
+      case 'heartbeat':
+        session.beat(message.value.appliedRevision);
+        return;
+      case 'report':
+        this.#relay.add(session, message.value);
+        return;
+      case 'description':
+        if (session.hello !== undefined) session.greeted(session.hello.address, message.value);
+        this.#digestBell.ring();
+        return;
+      case 'goodbye':
+        this.#departed.add(session.nodeId);
+        session.close();
+        this.#digestBell.ring();
+        return;
+      default:
+        unreachable(message);
+    }
+  }
+
+  /**
+   * A complete set is all that the agent goes by, so it must not come from a replica that is behind the
+   * one that served the agent before: tasks would be stopped that run rightly.
+   */
+  async #feedWhenCurrent(session: DispatcherSession, signal: AbortSignal): Promise<void> {
+    const { consensus, store, clock } = this.#deps;
+    while (!session.isClosed) {
+      try {
+        await consensus.readBarrier(signal);
+        break;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#deps.log.debug('the replica is not current yet', { error: messageOf(error) });
+        await sleep(clock, BARRIER_RETRY_MS, signal).catch(() => undefined);
+      }
+    }
+    if (session.isClosed) return;
+    const { nodeId } = session;
+    session.feed({
+      keys: () => this.#index.keysOf(nodeId),
+      encodedChange: (key) => this.#index.encodedChange(nodeId, key),
+      revision: () => store.index,
+    });
+  }
+
+  // ---- all sessions ----
+
+  #committed(batch: ChangeBatch): void {
+    this.#index.apply(batch);
+    for (const change of batch.changes) {
+      if (change.table !== 'node') continue;
+      const session = this.#sessions.get(change.object.id);
+      if (change.action === 'remove') session?.close(removed(change.object.id));
+      else if (!sameForAgent(change.previous, change.object)) session?.owesUpdate();
+    }
+    if (!touchesFacts(batch)) return;
+    const facts = factsOf(this.#deps.store);
+    if (sameValue(facts, this.#facts)) return;
+    this.#facts = facts;
+    for (const session of this.#sessions.values()) session.owesUpdate();
+  }
+
+  async #superviseSessions(signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.#deps;
+    while (!signal.aborted) {
+      await sleep(clock, DIGEST_PERIOD_MS, signal).catch(() => undefined);
+      if (!this.#hasLeader() && this.#sessions.size > 0) {
+        log.warn('no leader: sessions are closed', { sessions: this.#sessions.size });
+        this.#closeAll(leaderless());
+      }
+      const silentMaxMs =
+        ABANDONED_WINDOWS * MISSED_HEARTBEATS * Math.max(1_000, this.#facts.heartbeatPeriodMs);
+      for (const session of this.#sessions.values()) {
+        if (clock.monotonicMs() - session.lastHeardMs < silentMaxMs) continue;
+        session.close(new ShoalError('deadline-exceeded', 'no heartbeat came'));
+        this.#ended(session);
+      }
+    }
+  }
+
+  #hasLeader(): boolean {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const status = this.#deps.consensus.status();
+    if (status.isLeader) this.#leaderSeenMs = nowMs;
+    else if (status.leaderRaftId !== undefined) {
+      this.#leaderSeenMs = Math.max(this.#leaderSeenMs, status.leaderHeardAtMs);
+    }
+    return nowMs - this.#leaderSeenMs <= LEADER_LEASE_MS;
+  }
+
+  #closeAll(error: ShoalError): void {
+    for (const session of [...this.#sessions.values()]) {
+      session.close(error);
+      this.#ended(session);
+    }
+  }
+
+  #tellSession(nodeId: string, isOpen: boolean): void {
+    for (const listener of this.#sessionListeners) listener(nodeId, isOpen);
+  }
+
+  // ---- liveness ----
+
+  async #reportLiveness(signal: AbortSignal): Promise<void> {
+    const { clock, leader, log } = this.#deps;
+    let pauseMs = DIGEST_PERIOD_MS;
+    while (!signal.aborted) {
+      const timer = clock.after(pauseMs - DIGEST_SOON_MS, () => this.#digestBell.ring());
+      await this.#digestBell.heard(signal);
+      timer.cancel();
+      await sleep(clock, DIGEST_SOON_MS, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const { digest, told } = this.#digest();
+      try {
+        await leader.reportLiveness(digest, signal);
+        told();
+        pauseMs = DIGEST_PERIOD_MS;
+      } catch (error) {
+        pauseMs = DIGEST_RETRY_MS;
+        log.debug('the leader is not told who lives', { error: messageOf(error) });
+      }
+    }
+  }
+
+  #digest(): { digest: LivenessDigest; told: () => void } {
+    const { clock, store, consensus, nodeId } = this.#deps;
+    const { term, leaderRaftId } = consensus.status();
+    const leader = `${term}/${leaderRaftId ?? ''}`;
+    const departed = [...this.#departed];
+    const sessions: NodeSession[] = [];
+    const descriptions: [DispatcherSession, DescribedTo][] = [];
+    for (const session of this.#sessions.values()) {
+      if (session.hello === undefined || session.isClosed) continue;
+      const { address, description } = session.hello;
+      const known = this.#described.get(session);
+      const isNews = known?.leader !== leader || known.description !== description;
+      if (isNews) descriptions.push([session, { leader, description }]);
+      sessions.push({
+        nodeId: session.nodeId,
+        address,
+        description: isNews ? description : undefined,
+        silentMs: Math.round(clock.monotonicMs() - session.lastHeardMs),
+        appliedRevision: session.appliedRevision(store.index),
+      });
+    }
+    const told = () => {
+      for (const id of departed) this.#departed.delete(id);
+      for (const [session, to] of descriptions) this.#described.set(session, to);
+    };
+    return { digest: { managerId: nodeId, sessions, departed }, told };
+  }
+}
+
+type DescribedTo = Readonly<{ leader: string; description: unknown }>;
+
+function leaderless(): ShoalError {
+  return new ShoalError(
+    'unavailable',
+    'this manager has lost the leader of the cluster: use another manager',
+  );
+}
+
+function removed(nodeId: string): ShoalError {
+  return new ShoalError(
+    'permission-denied',
+    `node ${nodeId} was removed from the cluster: it must join again`,
+  );
+}

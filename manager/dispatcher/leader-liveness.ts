@@ -1,0 +1,115 @@
+import type { Clock, Timer } from '../../shared/clock.ts';
+import { messageOf, NotLeaderError } from '../../shared/errors.ts';
+import type { Node } from '../../shared/gen/shoal/v1/objects.ts';
+import type { LivenessDigest } from '../../shared/gen/shoal/v1/peer.ts';
+import type { StoreAction } from '../../shared/gen/shoal/v1/store.ts';
+import type { Log } from '../../shared/log.ts';
+import { updateAction } from '../store/tables.ts';
+import type { ChangeBatch, ReadView, WatchableStore, Writer } from '../store/types.ts';
+import { writeInBatches } from '../store/writer.ts';
+import { Bell } from './bell.ts';
+import { factsOf } from './facts.ts';
+import { Liveness, type NodeChange } from './liveness.ts';
+
+export type LeaderLivenessDeps = Readonly<{
+  store: WatchableStore;
+  writer: Writer;
+  clock: Clock;
+  log: Log;
+}>;
+
+/** Pause after a write that failed: another writer was quicker, or there is no quorum. */
+const RETRY_MS = 50;
+
+/**
+ * The leader's part: takes the digests of all managers and keeps the nodes' status and description in
+ * the store. Digests are taken only while `run` is under way.
+ */
+export class LeaderLiveness {
+  readonly #deps: LeaderLivenessDeps;
+  readonly #bell = new Bell();
+  #liveness: Liveness | undefined;
+  #alarm: Timer | undefined;
+
+  constructor(deps: LeaderLivenessDeps) {
+    this.#deps = deps;
+  }
+
+  /** Throws NotLeaderError while this manager is not at it: then the digest counts for nothing. */
+  report(digest: LivenessDigest): void {
+    if (this.#liveness === undefined) throw new NotLeaderError(undefined);
+    const { store, clock } = this.#deps;
+    if (this.#liveness.digest(digest, store, clock.monotonicMs())) this.#bell.ring();
+  }
+
+  /** Store index that the node's kernel is known to be at; undefined: not known. */
+  appliedRevision(nodeId: string): number | undefined {
+    return this.#liveness?.appliedRevision(nodeId);
+  }
+
+  /** A leader loop: from the beginning of leadership to its end. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { store, clock, log } = this.#deps;
+    const liveness = new Liveness();
+    this.#liveness = liveness;
+    const unsubscribe = store.onCommit((batch) => {
+      if (concernsNodes(batch)) this.#bell.ring();
+    });
+    this.#bell.ring();
+    try {
+      while (!signal.aborted) {
+        await this.#bell.heard(signal);
+        if (signal.aborted) return;
+        const nowMs = clock.monotonicMs();
+        const { heartbeatPeriodMs } = factsOf(store);
+        const { changes, nextCheckMs } = liveness.decide(store, heartbeatPeriodMs, nowMs);
+        const isWritten = await this.#write(changes, signal);
+        const waitMs = isWritten ? nextCheckMs && Math.max(1, nextCheckMs - nowMs) : RETRY_MS;
+        this.#alarm?.cancel();
+        this.#alarm =
+          waitMs === undefined ? undefined : clock.after(waitMs, () => this.#bell.ring());
+      }
+    } catch (error) {
+      log.error('liveness ended', { error: messageOf(error) });
+      throw error;
+    } finally {
+      unsubscribe();
+      this.#alarm?.cancel();
+      this.#liveness = undefined;
+    }
+  }
+  /** All nodes in one write. False: to be decided again. */
+  async #write(changes: readonly NodeChange[], signal: AbortSignal): Promise<boolean> {
+    const { store, writer, log } = this.#deps;
+    const actions = changes.flatMap((change) => actionOf(store, change));
+    if (actions.length === 0) return true;
+    for (const { nodeId, status } of changes) {
+      log.info('node state', { nodeId, state: status.state, reason: status.message });
+    }
+    try {
+      await writeInBatches(writer, actions, signal);
+      return true;
+    } catch (error) {
+      if (!signal.aborted) log.debug('node states are not written', { error: messageOf(error) });
+      return false;
+    }
+  }
+}
+
+function actionOf(view: ReadView, change: NodeChange): StoreAction[] {
+  const node = view.get('node', change.nodeId);
+  if (node === undefined) return [];
+  const next: Node = {
+    ...node,
+    status: change.status,
+    description: change.description ?? node.description,
+  };
+  return [updateAction('node', next)];
+}
+
+/** New and removed nodes, and periods that changed; what this loop wrote itself is of no interest. */
+function concernsNodes(batch: ChangeBatch): boolean {
+  return batch.changes.some(
+    ({ table, action }) => table === 'cluster' || (table === 'node' && action !== 'update'),
+  );
+}
