@@ -88,7 +88,7 @@ export class LogPublisher {
         taskId,
         stream: line.stream,
         at: line.at,
-        data: line.data,
+        data: Buffer.from(line.data.buffer, line.data.byteOffset, line.data.byteLength),
       };
     }
   }
