@@ -1,0 +1,80 @@
+import type {
+  ListChunk,
+  ServiceStatusCount,
+  WatchChunk,
+  WatchEvent,
+} from '../../shared/gen/shoal/v1/control.ts';
+import { StoreObject } from '../../shared/gen/shoal/v1/objects.ts';
+
+/** A whole list; `listChunks` cuts it for the wire. `serviceStatus` is empty or as long as `objects`. */
+export type ListResult = Readonly<{
+  objects: readonly StoreObject[];
+  serviceStatus: readonly ServiceStatusCount[];
+  index: number;
+}>;
+
+/** Of one message: far below the transport's limit, and a client sees the first objects early. */
+export const CHUNK_BYTES = 512 * 1024;
+
+/**
+ * Cuts a list into messages; at least one comes, so that the index is told also of an empty list. An
+ * object larger than a chunk has one of its own.
+ */
+export function* listChunks(result: ListResult, maxBytes = CHUNK_BYTES): Generator<ListChunk> {
+  const { objects, serviceStatus, index } = result;
+  let start = 0;
+  for (const end of cuts(objects, sizeOf, maxBytes)) {
+    yield {
+      objects: objects.slice(start, end),
+      serviceStatus: serviceStatus.slice(start, end),
+      index,
+    };
+    start = end;
+  }
+}
+
+export function* watchChunks(
+  index: number,
+  events: readonly WatchEvent[],
+  maxBytes = CHUNK_BYTES,
+): Generator<WatchChunk> {
+  const size = ({ object, previous }: WatchEvent) =>
+    (object ? sizeOf(object) : 0) + (previous ? sizeOf(previous) : 0);
+  let start = 0;
+  for (const end of cuts(events, size, maxBytes)) {
+    yield { index, events: events.slice(start, end) };
+    start = end;
+  }
+}
+
+/** Where chunks end; one end, maybe 0, for an empty list. */
+function* cuts<T>(
+  items: readonly T[],
+  size: (item: T) => number,
+  maxBytes: number,
+): Generator<number> {
+  let bytes = 0;
+  for (const [i, item] of items.entries()) {
+    const itemBytes = size(item);
+    if (bytes > 0 && bytes + itemBytes > maxBytes) {
+      yield i;
+      bytes = 0;
+    }
+    bytes += itemBytes;
+  }
+  yield items.length;
+}
+
+/** Objects never change, so each is measured once however often it is listed. */
+const sizes = new WeakMap<object, number>();
+
+function sizeOf(object: StoreObject): number {
+  const value = object.kind?.value;
+  if (value === undefined) return 0;
+  let size = sizes.get(value);
+  if (size === undefined) {
+    size = StoreObject.encode(object).finish().length;
+    sizes.set(value, size);
+  }
+  return size;
+}

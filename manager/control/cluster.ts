@@ -1,0 +1,69 @@
+import { ShoalError } from '../../shared/errors.ts';
+import type { ClusterInfo, UpdateClusterRequest } from '../../shared/gen/shoal/v1/control.ts';
+import { type Cluster, NodeRole, type RootCa } from '../../shared/gen/shoal/v1/objects.ts';
+import { formatJoinToken, newJoinSecret } from '../../shared/pki/join-token.ts';
+import type { Random } from '../../shared/random.ts';
+import { updateAction } from '../store/tables.ts';
+import type { ReadView } from '../store/types.ts';
+import type { ControlDeps } from './deps.ts';
+import { redactCluster } from './redact.ts';
+import { outOfSequence } from './refuse.ts';
+import {
+  checkClusterSpec,
+  completeClusterSpec,
+  DEFAULT_CLUSTER_SPEC,
+} from './validation/cluster-spec.ts';
+
+/** The cluster without its secrets, and the tokens: for administrators only. */
+export function clusterInfo({ store, consensus, rootDigest }: ControlDeps): ClusterInfo {
+  const cluster = requireCluster(store);
+  const { certificatePem, workerSecret, managerSecret } = rootOf(cluster);
+  const digest = rootDigest(certificatePem);
+  const { members, leaderRaftId } = consensus.status();
+  const leader = members.find(({ member }) => member.raftId === leaderRaftId);
+  let managers = 0;
+  for (const { spec } of store.all('node')) if (spec?.role === NodeRole.MANAGER) managers += 1;
+  return {
+    cluster: redactCluster(cluster),
+    workerToken: formatJoinToken({ rootDigest: digest, secret: workerSecret }),
+    managerToken: formatJoinToken({ rootDigest: digest, secret: managerSecret }),
+    nodes: store.count('node'),
+    managers,
+    leaderId: leader?.member.nodeId ?? '',
+  };
+}
+
+/** Without a spec only the tokens asked for are rotated. Nodes that joined before stay. */
+export async function updateCluster(
+  { store, writer, random }: ControlDeps,
+  request: UpdateClusterRequest,
+  signal?: AbortSignal,
+): Promise<void> {
+  const stored = requireCluster(store);
+  if (stored.meta?.version !== request.version) throw outOfSequence();
+  const before = stored.spec ?? DEFAULT_CLUSTER_SPEC;
+  const spec = request.spec === undefined ? before : completeClusterSpec(request.spec, before);
+  checkClusterSpec(spec, before);
+  const rootCa = withNewSecrets(rootOf(stored), request, random);
+  await writer.write([updateAction('cluster', { ...stored, spec, rootCa })], signal);
+}
+
+function withNewSecrets(root: RootCa, request: UpdateClusterRequest, random: Random): RootCa {
+  return {
+    ...root,
+    ...(request.rotateWorkerToken && { workerSecret: newJoinSecret(random) }),
+    ...(request.rotateManagerToken && { managerSecret: newJoinSecret(random) }),
+  };
+}
+
+function requireCluster(view: ReadView): Cluster {
+  const cluster = view.cluster();
+  if (cluster === undefined) {
+    throw new ShoalError('unavailable', 'the cluster is not set up yet: try again');
+  }
+  return cluster;
+}
+
+function rootOf(cluster: Cluster): RootCa {
+  return cluster.rootCa ?? { certificatePem: '', keyPem: '', workerSecret: '', managerSecret: '' };
+}

@@ -1,0 +1,207 @@
+import type {
+  ClusterInfo,
+  CreateRequest,
+  GetRequest,
+  ListRequest,
+  RemoveRequest,
+  UpdateClusterRequest,
+  UpdateRequest,
+  WatchChunk,
+  WatchEvent,
+  WatchRequest,
+} from '../../shared/gen/shoal/v1/control.ts';
+import type { Service, StoreObject } from '../../shared/gen/shoal/v1/objects.ts';
+import { toStoreObject } from '../store/tables.ts';
+import type { Change, ChangeBatch } from '../store/types.ts';
+import { type ListResult, watchChunks } from './chunks.ts';
+import { clusterInfo, updateCluster } from './cluster.ts';
+import type { ControlDeps } from './deps.ts';
+import { createFile, removeFile, updateFile } from './files.ts';
+import { find, type Kind, parseKind } from './find.ts';
+import { countTasks, listObjects } from './list.ts';
+import { createNetwork, removeNetwork } from './networks.ts';
+import { removeNode, updateNode, withManagerState } from './nodes.ts';
+import { redact } from './redact.ts';
+import { invalid, unimplemented } from './refuse.ts';
+import { createService, removeService, updateService } from './services.ts';
+import { Turns } from './turns.ts';
+
+/**
+ * What an operator may do to the cluster, without a transport. Reads are answered by any manager
+ * (after a read barrier, unless stale ones are asked for); writes work on the leader and throw
+ * NotLeaderError elsewhere. The caller was authorised before: everything here is an
+ * administrator's. Errors are ShoalErrors whose text says what to change.
+ */
+export class Control {
+  readonly #deps: ControlDeps;
+  readonly #turns = new Turns();
+  /** The digest of the last root seen: hashing it for each node of each list would be waste. */
+  #issuer = { certificatePem: '', digest: '' };
+
+  constructor(deps: ControlDeps) {
+    this.#deps = deps;
+  }
+
+  async get(request: GetRequest, signal?: AbortSignal): Promise<StoreObject> {
+    const kind = parseKind(request.kind);
+    await this.#barrier(request.stale, signal);
+    return this.#answer(kind, request.id);
+  }
+
+  async list(request: ListRequest, signal?: AbortSignal): Promise<ListResult> {
+    const kind = parseKind(request.kind);
+    await this.#barrier(request.stale, signal);
+    const { store } = this.#deps;
+    const found = listObjects(store, kind, request);
+    const counted = request.withStatus && kind === 'service';
+    return {
+      objects: found.map((object) => this.#shown(toStoreObject(kind, object))),
+      serviceStatus: counted
+        ? (found as Service[]).map((service) => countTasks(store, service))
+        : [],
+      index: store.index,
+    };
+  }
+
+  async create({ object }: CreateRequest, signal?: AbortSignal): Promise<StoreObject> {
+    const kind = object?.kind;
+    if (kind === undefined) throw invalid('the object to create is missing');
+    switch (kind.$case) {
+      case 'service': {
+        const spec = required(kind.value.spec, 'service');
+        const id = await this.#inTurn(() => createService(this.#deps, spec, signal), signal);
+        return this.#answer('service', id);
+      }
+      case 'network': {
+        const spec = required(kind.value.spec, 'network');
+        const id = await this.#inTurn(() => createNetwork(this.#deps, spec, signal), signal);
+        return this.#answer('network', id);
+      }
+      case 'secret':
+      case 'config': {
+        // No turn: nothing else is looked at but the name, and that one is checked at apply.
+        const spec = required(kind.value.spec, kind.$case);
+        return this.#answer(kind.$case, await createFile(this.#deps, kind.$case, spec, signal));
+      }
+      default:
+        throw invalid(`a ${kind.$case} cannot be created by a client`);
+    }
+  }
+
+  async update(request: UpdateRequest, signal?: AbortSignal): Promise<StoreObject> {
+    const kind = request.object?.kind;
+    const { id, version, rollback, registryAuthFrom } = request;
+    if (kind === undefined) throw invalid('the object to update is missing');
+    switch (kind.$case) {
+      case 'service': {
+        const options = { version, rollback, registryAuthFrom };
+        const update = () => updateService(this.#deps, id, kind.value.spec, options, signal);
+        return this.#answer('service', await this.#inTurn(update, signal));
+      }
+      case 'node': {
+        const spec = required(kind.value.spec, 'node');
+        const update = () => updateNode(this.#deps, id, version, spec, signal);
+        return this.#answer('node', await this.#inTurn(update, signal));
+      }
+      case 'secret':
+      case 'config': {
+        const spec = required(kind.value.spec, kind.$case);
+        const updated = await updateFile(this.#deps, kind.$case, id, version, spec, signal);
+        return this.#answer(kind.$case, updated);
+      }
+      case 'network':
+        throw unimplemented('networks cannot be changed: remove the network and create it anew');
+      default:
+        throw invalid(`a ${kind.$case} cannot be updated by a client this way`);
+    }
+  }
+
+  async remove({ kind: word, id, force }: RemoveRequest, signal?: AbortSignal): Promise<void> {
+    const kind = parseKind(word);
+    switch (kind) {
+      case 'service':
+        return await removeService(this.#deps, id, signal);
+      case 'network':
+        return await this.#inTurn(() => removeNetwork(this.#deps, id, signal), signal);
+      case 'secret':
+      case 'config':
+        return await this.#inTurn(() => removeFile(this.#deps, kind, id, signal), signal);
+      case 'node':
+        return await this.#inTurn(() => removeNode(this.#deps, id, force, signal), signal);
+      case 'task':
+        throw invalid('a task cannot be removed by a client: scale or update its service');
+    }
+  }
+
+  async getCluster(signal?: AbortSignal): Promise<ClusterInfo> {
+    await this.#barrier(false, signal);
+    return clusterInfo(this.#deps);
+  }
+
+  async updateCluster(request: UpdateClusterRequest, signal?: AbortSignal): Promise<ClusterInfo> {
+    await updateCluster(this.#deps, request, signal);
+    return clusterInfo(this.#deps);
+  }
+
+  /** Changes from the call on, in order. Ends when the signal aborts; a reader too slow is cut with an error. */
+  watch({ kinds }: WatchRequest, signal: AbortSignal): AsyncIterable<WatchChunk> {
+    const wanted = new Set(kinds.map(parseKind));
+    return this.#events(this.#deps.store.watch({ signal }), wanted);
+  }
+
+  async *#events(
+    batches: AsyncIterable<ChangeBatch>,
+    wanted: ReadonlySet<string>,
+  ): AsyncGenerator<WatchChunk> {
+    for await (const { index, changes } of batches) {
+      const events = changes
+        .filter(({ table }) => (wanted.size > 0 ? wanted.has(table) : table !== 'cluster'))
+        .map((change) => this.#event(change));
+      if (events.length > 0) yield* watchChunks(index, events);
+    }
+  }
+
+  #event({ action, table, object, previous }: Change): WatchEvent {
+    return {
+      action,
+      object: this.#shown(toStoreObject(table, object)),
+      previous: previous && this.#shown(toStoreObject(table, previous)),
+    };
+  }
+
+  /** The object as it is stored now, in the form that may be shown. */
+  #answer(kind: Kind, reference: string): StoreObject {
+    return this.#shown(toStoreObject(kind, find(this.#deps.store, kind, reference)));
+  }
+
+  #shown(object: StoreObject): StoreObject {
+    if (object.kind?.$case !== 'node') return redact(object);
+    const node = withManagerState(
+      object.kind.value,
+      this.#deps.consensus.status(),
+      this.#issuerDigest(),
+    );
+    return { kind: { $case: 'node', value: node } };
+  }
+
+  #issuerDigest(): string {
+    const certificatePem = this.#deps.store.cluster()?.rootCa?.certificatePem ?? '';
+    if (certificatePem !== this.#issuer.certificatePem) {
+      this.#issuer = { certificatePem, digest: this.#deps.rootDigest(certificatePem) };
+    }
+    return this.#issuer.digest;
+  }
+
+  async #barrier(stale: boolean, signal: AbortSignal | undefined): Promise<void> {
+    if (!stale) await this.#deps.consensus.readBarrier(signal);
+  }
+
+  #inTurn<T>(fn: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    return this.#turns.run(fn, signal);
+  }
+}
+
+function required<T>(spec: T | undefined, kind: string): T {
+  if (spec === undefined) throw invalid(`the spec of the ${kind} is missing`);
+  return spec;
+}

@@ -1,0 +1,63 @@
+import type {
+  Cluster,
+  Service,
+  ServiceSpec,
+  StoreObject,
+  Task,
+  TaskSpec,
+} from '../../shared/gen/shoal/v1/objects.ts';
+
+/**
+ * What may leave the managers: no secret's data, no registry credentials, no signing key and no
+ * token. Objects without any of them come back as they are.
+ */
+export function redact(object: StoreObject): StoreObject {
+  const { kind } = object;
+  switch (kind?.$case) {
+    case 'secret': {
+      const { value } = kind;
+      if (value.spec === undefined) return object;
+      const spec = { ...value.spec, data: Buffer.alloc(0) };
+      return { kind: { $case: 'secret', value: { ...value, spec } } };
+    }
+    case 'service':
+      return { kind: { $case: 'service', value: redactService(kind.value) } };
+    case 'task':
+      return { kind: { $case: 'task', value: redactTask(kind.value) } };
+    case 'cluster':
+      return { kind: { $case: 'cluster', value: redactCluster(kind.value) } };
+    default:
+      return object;
+  }
+}
+
+export function redactCluster(cluster: Cluster): Cluster {
+  if (cluster.rootCa === undefined) return cluster;
+  const { certificatePem } = cluster.rootCa;
+  return {
+    ...cluster,
+    rootCa: { certificatePem, keyPem: '', workerSecret: '', managerSecret: '' },
+  };
+}
+
+function redactService(service: Service): Service {
+  const spec = redactServiceSpec(service.spec);
+  const previousSpec = redactServiceSpec(service.previousSpec);
+  if (spec === service.spec && previousSpec === service.previousSpec) return service;
+  return { ...service, spec, previousSpec };
+}
+
+function redactServiceSpec(spec: ServiceSpec | undefined): ServiceSpec | undefined {
+  const task = redactTaskSpec(spec?.task);
+  return spec === undefined || task === spec.task ? spec : { ...spec, task };
+}
+
+function redactTask(task: Task): Task {
+  const spec = redactTaskSpec(task.spec);
+  return spec === task.spec ? task : { ...task, spec };
+}
+
+function redactTaskSpec(spec: TaskSpec | undefined): TaskSpec | undefined {
+  if (!spec?.container?.registryAuth) return spec;
+  return { ...spec, container: { ...spec.container, registryAuth: '' } };
+}
