@@ -134,7 +134,7 @@ export function containerConfig(inputs: ConfigInputs): ContainerConfig {
     },
     capabilityAdd: spec.capabilityAdd,
     capabilityDrop: spec.capabilityDrop,
-    sysctls: spec.sysctls,
+    sysctls: { ...wiring?.sysctls, ...spec.sysctls },
     ulimits: spec.ulimits,
     oomScoreAdj: spec.oomScoreAdj,
     network: usesHostNetwork

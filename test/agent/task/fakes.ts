@@ -118,6 +118,7 @@ export class FakeDataPlane implements Pick<DataPlane, 'attach' | 'detach' | 'ado
     return {
       netnsPath: `/run/netns/${task.taskId}`,
       nameservers: ['169.254.1.1'],
+      sysctls: {},
       hostPorts: [],
       interfaces: [],
     };
