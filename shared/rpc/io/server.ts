@@ -38,10 +38,12 @@ export type ServerEnvironment = Readonly<{
   callerOf: (call: ServerCall) => Caller | undefined;
   log: Log;
 }>;
-type ServerCall =
-  | ServerUnaryCall<unknown, unknown>
-  | ServerWritableStream<unknown, unknown>
-  | ServerDuplexStream<unknown, unknown>;
+/** What the four kinds of grpc-js calls have in common. */
+type ServerCall = Pick<
+  ServerUnaryCall<unknown, unknown>,
+  'metadata' | 'getDeadline' | 'getAuthContext'
+> &
+  Pick<NodeJS.EventEmitter, 'once' | 'off'>;
 
 declare const types: unique symbol;
 /** A handler that is not yet bound to a server; made by the three functions below. */
@@ -62,7 +64,7 @@ export type BidiFunction<Req, Res> = (
 /** Errors thrown become statuses (shared/rpc/status.ts); others than ShoalError are logged as well. */
 export function handleUnary<Req, Res>(fn: UnaryFunction<Req, Res>): Handler<Req, Res> {
   return (environment) => (call: ServerUnaryCall<Req, Res>, callback: UnaryCallback<Res>) => {
-    const { context, done } = contextOf(call as ServerUnaryCall<unknown, unknown>, environment);
+    const { context, done } = contextOf(call, environment);
     answer(fn, call.request, context).then(
       (response) => {
         done();
@@ -129,6 +131,7 @@ export class RpcServer {
   readonly #identity: IdentitySource;
   readonly #credentials: ClusterServerCredentials;
   readonly #sockets: string[] = [];
+  #closing: Promise<void> | undefined;
   constructor(options: RpcServerOptions) {
     this.#log = options.log ?? silentLog;
     this.#identity = options.identity;
@@ -174,7 +177,12 @@ export class RpcServer {
   }
 
   /** Lets calls end for `graceMs`, then cuts them. Streams do not end by themselves: abort them first. */
-  async close(graceMs = 1_000): Promise<void> {
+  close(graceMs = 1_000): Promise<void> {
+    this.#closing ??= this.#close(graceMs);
+    return this.#closing;
+  }
+
+  async #close(graceMs: number): Promise<void> {
     this.#credentials.close();
     await Promise.all([this.#remote, this.#local].map((server) => shutDown(server, graceMs)));
     await Promise.all(this.#sockets.map((path) => rm(path, { force: true })));
@@ -195,7 +203,10 @@ function bindTo(server: Server, address: string, credentials: ServerCredentials)
 
 function shutDown(server: Server, graceMs: number): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => server.forceShutdown(), graceMs);
+    const timer = setTimeout(() => {
+      server.forceShutdown();
+      resolve(); // tryShutdown() does not always call back once sessions were destroyed
+    }, graceMs);
     server.tryShutdown(() => {
       clearTimeout(timer);
       resolve();
@@ -279,6 +290,9 @@ async function* requestsOf<Req>(
     // A cancelled call is destroyed, which the iterator calls a premature close.
     throw signal.aborted ? signal.reason : error;
   }
+  // HTTP/2 shows a stream that was reset as one that ended, and its closing only a moment later.
+  await new Promise(setImmediate);
+  signal.throwIfAborted();
 }
 
 type ServerError = Error & { code: number; details: string; metadata: Metadata };

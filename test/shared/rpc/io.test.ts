@@ -1,0 +1,364 @@
+import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import anyTest, { type TestFn } from 'ava';
+import { isShoalError, NotLeaderError, ShoalError } from '../../../shared/errors.ts';
+import { CertificateAuthorityService } from '../../../shared/gen/shoal/v1/ca.ts';
+import { systemRandom } from '../../../shared/io/system.ts';
+import { IdentityHolder, type TlsIdentity } from '../../../shared/pki/identity.ts';
+import { fetchRootCertificate } from '../../../shared/pki/io/fetch-root.ts';
+import {
+  createIdentity,
+  createKeyAndCsr,
+  createRootCa,
+  rootDigest,
+  signCsr,
+} from '../../../shared/pki/io/x509.ts';
+import { formatJoinToken, newJoinSecret } from '../../../shared/pki/join-token.ts';
+import type { CertificateRole } from '../../../shared/pki/roles.ts';
+import { requireManager, requireNode } from '../../../shared/rpc/caller.ts';
+import {
+  bidiStream,
+  clusterCredentials,
+  localCredentials,
+  openChannel,
+  serverStream,
+  unary,
+} from '../../../shared/rpc/io/client.ts';
+import {
+  handleBidi,
+  handleServerStream,
+  handleUnary,
+  RpcServer,
+} from '../../../shared/rpc/io/server.ts';
+
+/** A service of strings, so that the test needs no proto of its own. */
+const text = {
+  serialize: (value: string) => Buffer.from(value),
+  deserialize: (bytes: Buffer) => bytes.toString(),
+};
+const method = <Q extends boolean, S extends boolean>(
+  name: string,
+  requestStream: Q,
+  responseStream: S,
+) => ({
+  path: `/test.Echo/${name}`,
+  requestStream,
+  responseStream,
+  requestSerialize: text.serialize,
+  requestDeserialize: text.deserialize,
+  responseSerialize: text.serialize,
+  responseDeserialize: text.deserialize,
+});
+const Echo = {
+  whoAmI: method('WhoAmI', false, false),
+  command: method('Command', false, false),
+  fail: method('Fail', false, false),
+  hang: method('Hang', false, false),
+  count: method('Count', false, true),
+  mirror: method('Mirror', true, true),
+};
+
+const CLUSTER = 'cluster1';
+const ca = createRootCa();
+
+function identityOf(
+  role: CertificateRole,
+  options: {
+    ca?: typeof ca;
+    roots?: string;
+    clusterId?: string;
+    nodeId?: string;
+    nowMs?: number;
+  } = {},
+): TlsIdentity {
+  const issuer = options.ca ?? ca;
+  const { keyPem, csrPem } = createKeyAndCsr();
+  const certificatePem = signCsr({
+    csrPem,
+    caCertificatePem: issuer.certificatePem,
+    caKeyPem: issuer.keyPem,
+    nodeId: options.nodeId ?? `${role}-node`,
+    role,
+    clusterId: options.clusterId ?? CLUSTER,
+    validityMs: 3_600_000,
+    ...(options.nowMs === undefined ? {} : { nowMs: options.nowMs }),
+  });
+  const identity = createIdentity(certificatePem, keyPem, issuer.certificatePem);
+  // What it trusts may differ from what vouches for it.
+  return { ...identity, rootsPem: options.roots ?? issuer.certificatePem };
+}
+
+type Seen = { produced: number; aborted: number; ended: number; hanging: (() => void)[] };
+type Context = { rpc: RpcServer; port: number; folder: string; seen: Seen; holder: IdentityHolder };
+const test = anyTest as TestFn<Context>;
+
+test.beforeEach(async (t) => {
+  const seen: Seen = { produced: 0, aborted: 0, ended: 0, hanging: [] };
+  const holder = new IdentityHolder(identityOf('manager', { nodeId: 'server' }));
+  const rpc = new RpcServer({ identity: holder });
+  rpc.serve(Echo, {
+    whoAmI: handleUnary((_request, { caller }) => JSON.stringify(caller ?? null)),
+    command: handleUnary((request, { caller }) => {
+      requireManager(caller, CLUSTER);
+      return request;
+    }),
+    fail: handleUnary((request) => {
+      if (request === 'leader') throw new NotLeaderError('node7');
+      if (request === 'bug') throw new TypeError('a bug');
+      throw new ShoalError('out-of-sequence', request);
+    }),
+    hang: handleUnary(
+      (_request, { signal }) =>
+        new Promise((_resolve, reject) => {
+          signal.addEventListener('abort', () => {
+            seen.aborted++;
+            reject(signal.reason);
+          });
+          for (const wake of seen.hanging.splice(0)) wake();
+        }),
+    ),
+    count: handleServerStream(async function* (request, { signal }) {
+      signal.addEventListener('abort', () => seen.aborted++);
+      for (let i = 0; i < Number(request); i++) {
+        seen.produced++;
+        yield `${i} ${'x'.repeat(10_000)}`;
+      }
+      if (request === '3') throw new ShoalError('not-found', 'no more');
+    }),
+    mirror: handleBidi(async function* (requests, { caller, signal }) {
+      signal.addEventListener('abort', () => seen.aborted++);
+      requireNode(caller, CLUSTER);
+      for await (const request of requests) {
+        if (request === 'stop') return;
+        yield request.toUpperCase();
+      }
+      seen.ended++;
+    }),
+  });
+  rpc.serve(CertificateAuthorityService, {
+    getRootCertificate: handleUnary(() => ({ certificatePem: ca.certificatePem })),
+    issueNodeCertificate: handleUnary(() => {
+      throw new ShoalError('unimplemented', 'not here');
+    }),
+    renewNodeCertificate: handleUnary(() => {
+      throw new ShoalError('unimplemented', 'not here');
+    }),
+  });
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-rpc-'));
+  const port = await rpc.listen('127.0.0.1:0');
+  await rpc.listenLocal(join(folder, 'manager.sock'));
+  t.context = { rpc, port, folder, seen, holder };
+});
+
+test.afterEach.always(async (t) => {
+  await t.context.rpc.close(50);
+  await rm(t.context.folder, { recursive: true, force: true });
+});
+
+function connect(context: Context, identity: TlsIdentity) {
+  return openChannel(`127.0.0.1:${context.port}`, clusterCredentials(new IdentityHolder(identity)));
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+    return 'ok';
+  } catch (error) {
+    return isShoalError(error) ? error.code : `not a ShoalError: ${String(error)}`;
+  }
+}
+
+test('a manager is known by its certificate and may command', async (t) => {
+  const channel = connect(t.context, identityOf('manager'));
+  t.deepEqual(JSON.parse(await unary(channel, Echo.whoAmI, '-')), {
+    nodeId: 'manager-node',
+    role: 'manager',
+    clusterId: CLUSTER,
+    local: false,
+  });
+  t.is(await unary(channel, Echo.command, 'go'), 'go');
+  channel.close();
+});
+
+test("a worker's certificate is refused where a manager's is wanted", async (t) => {
+  const channel = connect(t.context, identityOf('worker'));
+  t.is(JSON.parse(await unary(channel, Echo.whoAmI, '-')).role, 'worker');
+  t.is(await codeOf(unary(channel, Echo.command, 'go')), 'permission-denied');
+  channel.close();
+});
+
+test("another cluster's certificate of the same root is refused", async (t) => {
+  // Cannot happen unless roots are shared; the check must not rest on that.
+  const identity = identityOf('manager', { clusterId: 'cluster2' });
+  const asIfOurs = { ...identity, holder: { ...identity.holder, clusterId: CLUSTER } };
+  const channel = connect(t.context, asIfOurs);
+  t.is(await codeOf(unary(channel, Echo.command, 'go')), 'permission-denied');
+  channel.close();
+});
+
+test('a certificate of another root makes an anonymous caller', async (t) => {
+  const channel = connect(
+    t.context,
+    identityOf('manager', { ca: createRootCa(), roots: ca.certificatePem }),
+  );
+  t.is(await unary(channel, Echo.whoAmI, '-'), 'null');
+  t.is(await codeOf(unary(channel, Echo.command, 'go')), 'unauthenticated');
+  channel.close();
+});
+
+test('an expired certificate makes an anonymous caller', async (t) => {
+  const old = identityOf('manager', { nowMs: Date.now() - 10 * 3_600_000 });
+  const channel = connect(t.context, old);
+  t.is(await unary(channel, Echo.whoAmI, '-'), 'null');
+  channel.close();
+});
+
+test('a client refuses a server that is not a manager of its cluster', async (t) => {
+  for (const replacement of [
+    identityOf('worker'),
+    identityOf('manager', { clusterId: 'cluster2' }),
+    identityOf('manager', { ca: createRootCa() }),
+  ]) {
+    t.context.holder.replace(replacement);
+    const channel = connect(t.context, identityOf('manager'));
+    t.is(await codeOf(unary(channel, Echo.whoAmI, '-', { deadlineMs: 5_000 })), 'unavailable');
+    channel.close();
+  }
+});
+
+test('the server takes a renewed certificate for new connections while it runs', async (t) => {
+  const next = createRootCa();
+  t.context.holder.replace(
+    identityOf('manager', { ca: next, roots: next.certificatePem + ca.certificatePem }),
+  );
+  const channel = connect(t.context, identityOf('manager', { roots: next.certificatePem }));
+  t.is(JSON.parse(await unary(channel, Echo.whoAmI, '-')).nodeId, 'manager-node');
+  channel.close();
+});
+
+test('the unix socket is private and its callers are the node itself', async (t) => {
+  const path = join(t.context.folder, 'manager.sock');
+  t.is((await stat(path)).mode & 0o777, 0o600);
+  const channel = openChannel(`unix://${path}`, localCredentials());
+  t.deepEqual(JSON.parse(await unary(channel, Echo.whoAmI, '-')), {
+    nodeId: 'server',
+    role: 'manager',
+    clusterId: CLUSTER,
+    local: true,
+  });
+  channel.close();
+});
+
+test('errors arrive as what they were', async (t) => {
+  const channel = connect(t.context, identityOf('worker'));
+  const error = await t.throwsAsync(unary(channel, Echo.fail, 'version 3 ≠ 4'));
+  t.true(isShoalError(error, 'out-of-sequence'));
+  t.is(error.message, 'version 3 ≠ 4');
+  const hint = await t.throwsAsync(unary(channel, Echo.fail, 'leader'));
+  t.is(hint instanceof NotLeaderError ? hint.leader : '?', 'node7');
+  t.is(await codeOf(unary(channel, Echo.fail, 'bug')), 'internal');
+  channel.close();
+});
+
+test('abort and deadline end a call on both sides', async (t) => {
+  const { seen } = t.context;
+  const channel = connect(t.context, identityOf('worker'));
+  const abort = new AbortController();
+  const started = new Promise<void>((resolve) => seen.hanging.push(resolve));
+  const call = unary(channel, Echo.hang, '-', { signal: abort.signal });
+  await started;
+  abort.abort(new Error('changed my mind'));
+  t.is(await codeOf(call), 'cancelled');
+  t.is(await codeOf(unary(channel, Echo.hang, '-', { deadlineMs: 100 })), 'deadline-exceeded');
+  t.is(await codeOf(unary(channel, Echo.hang, '-', { signal: abort.signal })), 'cancelled');
+  while (seen.aborted < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.is(seen.aborted, 2);
+  channel.close();
+});
+
+test('a call that mutates and loses its answer has an unknown outcome', async (t) => {
+  const channel = connect(t.context, identityOf('worker'));
+  const started = new Promise<void>((resolve) => t.context.seen.hanging.push(resolve));
+  const outcome = codeOf(unary(channel, Echo.hang, '-', { mutates: true }));
+  await started;
+  await t.context.rpc.close(1);
+  t.is(await outcome, 'unknown-outcome');
+  t.is(
+    await codeOf(unary(channel, Echo.command, '-', { mutates: true, deadlineMs: 2_000 })),
+    'unavailable',
+    'nothing was sent: not unknown',
+  );
+  channel.close();
+});
+
+test('a server stream is paced by its reader, ends with its error, and leaving it cancels it', async (t) => {
+  const { seen } = t.context;
+  const channel = connect(t.context, identityOf('worker'));
+  const got: string[] = [];
+  const error = await t.throwsAsync(async () => {
+    for await (const message of serverStream(channel, Echo.count, '3')) got.push(message);
+  });
+  t.true(isShoalError(error, 'not-found'));
+  t.is(got.length, 3);
+  seen.produced = 0;
+  for await (const message of serverStream(channel, Echo.count, '100000')) {
+    t.true(message.startsWith('0 '));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    break;
+  }
+  t.true(seen.produced < 5_000, `${seen.produced} messages made for a reader of one`);
+  while (seen.aborted === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.pass();
+  channel.close();
+});
+
+test('a bidirectional stream carries both directions until the server ends it', async (t) => {
+  const channel = connect(t.context, identityOf('worker'));
+  const call = bidiStream(channel, Echo.mirror);
+  await call.send('one');
+  await call.send('two');
+  const got: string[] = [];
+  for await (const message of call.responses) {
+    got.push(message);
+    if (got.length === 2) await call.send('stop');
+  }
+  t.deepEqual(got, ['ONE', 'TWO']);
+  channel.close();
+});
+
+test('a bidirectional stream is cancelled by abort, and refused to strangers', async (t) => {
+  const { seen } = t.context;
+  const abort = new AbortController();
+  const channel = connect(t.context, identityOf('worker'));
+  const call = bidiStream(channel, Echo.mirror, { signal: abort.signal });
+  await call.send('one');
+  const reading = codeOf(
+    (async () => {
+      for await (const _ of call.responses) abort.abort(new Error('enough'));
+    })(),
+  );
+  t.is(await reading, 'cancelled');
+  while (seen.aborted === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  t.is(seen.ended, 0, 'a lost client does not look like one that said goodbye');
+  channel.close();
+  const stranger = connect(
+    t.context,
+    identityOf('worker', { ca: createRootCa(), roots: ca.certificatePem }),
+  );
+  const refused = bidiStream(stranger, Echo.mirror);
+  t.is(
+    await codeOf((async () => refused.responses[Symbol.asyncIterator]().next())()),
+    'unauthenticated',
+  );
+  stranger.close();
+});
+
+test('fetchRootCertificate() believes only the root that the token pins', async (t) => {
+  const target = `127.0.0.1:${t.context.port}`;
+  const secret = newJoinSecret(systemRandom);
+  const token = formatJoinToken({ rootDigest: rootDigest(ca.certificatePem), secret });
+  t.is(await fetchRootCertificate({ target, token }), ca.certificatePem);
+  const other = formatJoinToken({ rootDigest: rootDigest(createRootCa().certificatePem), secret });
+  t.is(await codeOf(fetchRootCertificate({ target, token: other })), 'permission-denied');
+});
