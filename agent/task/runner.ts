@@ -246,13 +246,13 @@ export class TaskRunner {
           : { kind: 'sick' as const, verdict },
       ),
     ]);
-    if (end.kind === 'exit') {
+    if (end.kind === 'exit' && !this.#stop.signal.aborted) {
       this.#reportExit(id, end.outcome);
       return;
     }
-    const outcome = await this.#stopContainer(id, exit);
+    const outcome = end.kind === 'exit' ? end.outcome : await this.#stopContainer(id, exit);
     const container = { containerId: id, pid: 0, exitCode: outcome.exitCode };
-    if (end.kind === 'stop') this.#report(TaskState.SHUTDOWN, 'shutdown', '', container);
+    if (end.kind !== 'sick') this.#report(TaskState.SHUTDOWN, 'shutdown', '', container);
     else
       this.#report(
         TaskState.FAILED,
