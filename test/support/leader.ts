@@ -6,6 +6,8 @@ import type { LeaderDeps } from '../../manager/loop.ts';
 import { runOrchestrator } from '../../manager/orchestrator/runner.ts';
 import { runScheduler } from '../../manager/scheduler/runner.ts';
 import { createAction, taskStatusAction, updateAction } from '../../manager/store/tables.ts';
+import type { Writer } from '../../manager/store/types.ts';
+import { ShoalError } from '../../shared/errors.ts';
 import {
   type Node,
   NodeState,
@@ -14,9 +16,11 @@ import {
   type Task,
   TaskState,
 } from '../../shared/gen/shoal/v1/objects.ts';
+import type { StoreAction } from '../../shared/gen/shoal/v1/store.ts';
 import { type Log, type LogFields, silentLog } from '../../shared/log.ts';
 import { replacesTasks } from '../../shared/model/spec-change.ts';
 import { isTerminal, isWanted } from '../../shared/model/task-state.ts';
+import type { Random } from '../../shared/random.ts';
 import { settle } from './manual-clock.ts';
 import { clusterFixture, networkFixture, nodeFixture } from './objects.ts';
 import { type StoreFixture, storeFixture } from './store.ts';
@@ -33,6 +37,10 @@ export type SimulatedClusterOptions = Readonly<{
   nodes?: number;
   seed?: number;
   behaviour?: (task: Task) => Partial<Behaviour>;
+  /** Prefix length of the default subnets. */
+  subnetSize?: number;
+  /** Chance by which writes of the leader fail; none: they never do. */
+  faults?: Random;
 }>;
 
 const STEP_MS = 10;
@@ -45,6 +53,7 @@ export class SimulatedCluster {
   behaviour: (task: Task) => Partial<Behaviour>;
   readonly log: Log;
   readonly #errors: string[] = [];
+  readonly #faulty: FaultyWriter | undefined;
   #leader: { stop: AbortController; ended: Promise<unknown> } | undefined;
   /** When a host does the next thing about a task. */
   readonly #dueMs = new Map<string, number>();
@@ -54,6 +63,7 @@ export class SimulatedCluster {
     this.fixture = fixture;
     this.nodes = nodes;
     this.behaviour = options.behaviour ?? (() => ({}));
+    this.#faulty = options.faults && new FaultyWriter(fixture.writer, options.faults);
     const error = (message: string, fields?: LogFields) => {
       this.#errors.push(`${message} ${JSON.stringify(fields)}`);
     };
@@ -68,7 +78,11 @@ export class SimulatedCluster {
     );
     const ingress = networkFixture({ spec: { name: 'ingress', driver: 'overlay', ingress: true } });
     const fixture = await storeFixture(
-      { cluster: [clusterFixture()], node: nodes, network: [ingress] },
+      {
+        cluster: [clusterFixture({ subnetSize: options.subnetSize ?? 24 })],
+        node: nodes,
+        network: [ingress],
+      },
       { seed: options.seed ?? 1 },
     );
     const cluster = new SimulatedCluster(fixture, nodes, options);
@@ -83,7 +97,8 @@ export class SimulatedCluster {
 
   /** Loops over the same store, as a new leader starts them. */
   lead(): void {
-    const { store, writer, clock, random } = this.fixture;
+    const { store, clock, random } = this.fixture;
+    const writer = this.#faulty ?? this.fixture.writer;
     const deps: LeaderDeps = { store, writer, clock, random, log: this.log };
     const stop = new AbortController();
     const ended = Promise.all([
@@ -239,4 +254,42 @@ export class SimulatedCluster {
 
 function withState(node: Node, state: NodeState): Node {
   return { ...node, status: { message: '', address: '', ...node.status, state } };
+}
+
+/**
+ * One write in four fails: nothing was done, or it was but nobody says so, or it will be, before any
+ * later write (a log keeps the order of proposals).
+ */
+class FaultyWriter implements Writer {
+  readonly #writer: Writer;
+  readonly #random: Random;
+  #late: Promise<unknown> = Promise.resolve();
+  #held: (() => void) | undefined;
+
+  constructor(writer: Writer, random: Random) {
+    this.#writer = writer;
+    this.#random = random;
+  }
+
+  async write(actions: readonly StoreAction[], signal?: AbortSignal): Promise<number> {
+    this.#held?.();
+    this.#held = undefined;
+    await this.#late;
+    const chance = this.#random.next();
+    if (chance < 0.1) throw new ShoalError('unavailable', 'no quorum for a moment');
+    if (chance < 0.17) {
+      await this.#writer.write(actions, signal);
+      throw new ShoalError('unknown-outcome', 'the answer was lost');
+    }
+    if (chance < 0.25) {
+      const released = new Promise<void>((resolve) => {
+        this.#held = resolve;
+      });
+      // It may be refused by then: nobody hears of that either.
+      const ignore = () => undefined;
+      this.#late = released.then(() => this.#writer.write(actions)).then(ignore, ignore);
+      throw new ShoalError('unknown-outcome', 'the answer is late');
+    }
+    return this.#writer.write(actions, signal);
+  }
 }
