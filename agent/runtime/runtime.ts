@@ -1,0 +1,546 @@
+import { type Clock, sleep } from '../../shared/clock.ts';
+import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
+import { type TaskProcess, TaskStatus } from '../../shared/gen/containerd/tasks.ts';
+import type { Log } from '../../shared/log.ts';
+import type { Image } from '../image/types.ts';
+import { Broadcast } from './broadcast.ts';
+import { allCapabilities } from './capabilities.ts';
+import { Entry } from './entry.ts';
+import { CgroupFiles, cgroupMounts } from './io/cgroup-files.ts';
+import { ContainerFolders } from './io/container-folder.ts';
+import { ContainerStore, processStartMs } from './io/container-store.ts';
+import type { ContainerdClient } from './io/containerd.ts';
+import { startExec } from './io/exec.ts';
+import { Fifos } from './io/fifos.ts';
+import { coreCount, hostFacts, lastCapability, missingPath } from './io/host.ts';
+import { readLogFiles } from './io/log-files.ts';
+import { type TaskEvent, taskEvents, toMs } from './io/task-events.ts';
+import { ImageUserFiles, readUserFiles } from './io/user-files.ts';
+import { Limiter } from './limiter.ts';
+import { NEW_LIFE, startFailureCode } from './record.ts';
+import { buildSpec, execProcess, type HostFacts } from './spec.ts';
+import type {
+  Container,
+  ContainerConfig,
+  ContainerStats,
+  ExecConfig,
+  ExecProcess,
+  LogLine,
+  LogQuery,
+  Runtime,
+  RuntimeEvent,
+} from './types.ts';
+
+export type RuntimeOptions = Readonly<{
+  client: ContainerdClient;
+  /** On disk: what lies beside containers, their logs among it. */
+  stateDir: string;
+  /** On a tmpfs: secrets and pipes. */
+  runDir: string;
+  /** `/shoal`: relative to each cgroup hierarchy. Created on demand, never removed. */
+  cgroupParent: string;
+  /** State folder of the OCI runtime, on a tmpfs; shared with no other containerd. */
+  runcRoot: string;
+  /** The log helper that `logger/build.sh` makes; absolute. */
+  loggerPath: string;
+  /** Any runtime with runc's command line; default `runc`. */
+  ociRuntime?: string;
+  /** tini for `init`; default the first that is installed. */
+  initPath?: string;
+  snapshotter?: string;
+  /** Default two per core: measured, more only makes each start take longer. */
+  startConcurrency?: number;
+  /**
+   * Containers of one value share one shim process: saves 2 MB and 8 ms of CPU for each, but killing the shim
+   * kills them all. Undefined: a shim of its own.
+   */
+  shimGroup?: (config: ContainerConfig) => string | undefined;
+  clock: Clock;
+  log: Log;
+}>;
+
+const SHIM_GROUP = 'io.containerd.runc.v2.group';
+const STARTS_PER_CORE = 2;
+const RECONNECT_MIN_MS = 50;
+const RECONNECT_MAX_MS = 2_000;
+const FORCE_KILL_MS = 10_000;
+const KILLED = 128 + 9;
+const SIGKILL = 9;
+
+/**
+ * Containers by containerd. `open` lists what there is; from then on this process's table is kept true by
+ * containerd's events, and by listing again whenever the connection was lost.
+ */
+export class ContainerdRuntime implements Runtime {
+  readonly #options: RuntimeOptions;
+  readonly #host: HostFacts;
+  readonly #store: ContainerStore;
+  readonly #folders: ContainerFolders;
+  readonly #cgroups: CgroupFiles;
+  readonly #fifos: Fifos;
+  readonly #users: ImageUserFiles;
+  readonly #starts: Limiter;
+  readonly #deletes: Limiter;
+  readonly #entries = new Map<string, Entry>();
+  readonly #events = new Broadcast<RuntimeEvent>({ kind: 'resync' });
+  readonly #closing = new AbortController();
+  #pump: Promise<void> | undefined;
+
+  constructor(options: RuntimeOptions) {
+    const { client, stateDir, runDir, snapshotter = 'overlayfs' } = options;
+    const mounts = cgroupMounts();
+    this.#options = options;
+    this.#host = hostFacts(mounts, options);
+    this.#cgroups = new CgroupFiles(mounts);
+    this.#folders = new ContainerFolders(stateDir, runDir);
+    this.#fifos = new Fifos(`${runDir}/fifos`);
+    this.#store = new ContainerStore(client, {
+      snapshotter,
+      runcRoot: options.runcRoot,
+      ociRuntime: options.ociRuntime ?? 'runc',
+    });
+    this.#users = new ImageUserFiles(client, snapshotter);
+    const width = options.startConcurrency ?? STARTS_PER_CORE * coreCount();
+    this.#starts = new Limiter(width);
+    this.#deletes = new Limiter(width);
+  }
+
+  /** Resolves once all containers are known. To be called once, before anything else. */
+  async open(signal: AbortSignal): Promise<void> {
+    const listed = Promise.withResolvers<void>();
+    const onAbort = () => listed.reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#pump = this.#follow(listed.resolve);
+    try {
+      await listed.promise;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Containers run on. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#pump;
+    this.#cgroups.close();
+  }
+
+  async create(
+    config: ContainerConfig,
+    _image: Image,
+    files: readonly Uint8Array[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    signal.throwIfAborted();
+    const { id } = config;
+    if (this.#entries.has(id)) {
+      throw new ShoalError('already-exists', `container ${id} exists already`);
+    }
+    checkBinds(config);
+    const entry = new Entry(config, NEW_LIFE);
+    this.#entries.set(id, entry);
+    await entry.serial.run(async () => {
+      try {
+        const users = await this.#users.get(config.chainId);
+        const group = this.#options.shimGroup?.(config);
+        const annotations = group === undefined ? {} : { [SHIM_GROUP]: group };
+        const paths = this.#folders.paths(config);
+        const spec = buildSpec(config, this.#host, paths, users, annotations);
+        this.#folders.make(config, files);
+        entry.mounts = await this.#store.create(config, spec);
+        signal.throwIfAborted();
+      } catch (error) {
+        // What cannot be taken back now (containerd is away) is found when its records are listed again.
+        await this.#discard(id).catch(() => undefined);
+        this.#entries.delete(id);
+        throw error;
+      }
+    });
+  }
+
+  async start(id: string, signal: AbortSignal): Promise<{ pid: number; startedAtMs: number }> {
+    const entry = this.#entry(id);
+    return entry.serial.run(() => this.#starts.run(() => this.#start(entry, signal), signal));
+  }
+
+  async kill(id: string, signal: number): Promise<void> {
+    const entry = this.#entry(id);
+    if (entry.state.status === 'created') {
+      throw new ShoalError('failed-precondition', `container ${id} is not running`);
+    }
+    if (entry.alive) await this.#store.kill(id, signal);
+  }
+
+  async remove(id: string, { force }: { force: boolean }): Promise<void> {
+    for (;;) {
+      const entry = this.#entries.get(id);
+      if (entry === undefined) return;
+      if (entry.alive) {
+        if (!force) {
+          throw new ShoalError(
+            'failed-precondition',
+            `cannot remove container "/${entry.config.name}": container is running: stop the container before removing or force remove`,
+          );
+        }
+        await this.#killForGood(entry);
+      }
+      // It may have been started while this waited for its turn: then from the top.
+      if (await entry.serial.run(() => this.#removeResting(entry))) return;
+    }
+  }
+
+  async list(): Promise<readonly Container[]> {
+    return [...this.#entries.values()].map(({ config, state }) => ({ config, state }));
+  }
+
+  async get(id: string): Promise<Container | undefined> {
+    const entry = this.#entries.get(id);
+    return entry && { config: entry.config, state: entry.state };
+  }
+
+  async wait(
+    id: string,
+    signal: AbortSignal,
+  ): Promise<{ exitCode: number; oomKilled: boolean; atMs: number }> {
+    const entry = this.#entry(id);
+    return entry.state.status === 'exited' ? entry.end() : entry.nextEnd(signal);
+  }
+
+  events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
+    return this.#events.listen(signal);
+  }
+
+  async exec(id: string, exec: ExecConfig, signal: AbortSignal): Promise<ExecProcess> {
+    const { pid } = this.#running(id).state;
+    const first = await this.#store.firstProcess(id);
+    const users =
+      exec.user === ''
+        ? { passwd: '', group: '' }
+        : // As the container sees them now: users may have been added since it was made.
+          readUserFiles([`/proc/${pid}/root`]);
+    const process = execProcess(first, exec, users, allCapabilities(lastCapability()));
+    const streams = {
+      stdin: exec.attachStdin,
+      stdout: exec.attachStdout,
+      stderr: exec.attachStderr,
+    };
+    try {
+      const { client } = this.#options;
+      return await startExec(client, this.#fifos, id, process, streams, signal);
+    } catch (error) {
+      if (!isShoalError(error, 'internal') || !/OCI runtime exec failed/.test(error.message)) {
+        throw error;
+      }
+      throw new ShoalError('invalid-argument', ociText(error.message), { cause: error });
+    }
+  }
+
+  logs(id: string, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine> {
+    const { entry, over } = { entry: this.#entry(id), over: this.#logsOver };
+    return readLogFiles(this.#folders.logs(id), query, () => over(entry), signal);
+  }
+
+  async stats(id: string): Promise<ContainerStats | undefined> {
+    const entry = this.#entry(id);
+    if (!entry.alive) return undefined;
+    return this.#cgroups.stats(this.#cgroup(id), entry.state.pid, this.#options.clock.now());
+  }
+
+  async processes(id: string): Promise<readonly number[]> {
+    this.#running(id);
+    return this.#store.pids(id);
+  }
+
+  async #start(entry: Entry, signal: AbortSignal): Promise<{ pid: number; startedAtMs: number }> {
+    const { config } = entry;
+    const { id } = config;
+    if (this.#entries.get(id) !== entry) throw notFound(id);
+    if (entry.alive) return { pid: entry.state.pid, startedAtMs: entry.state.startedAtMs };
+    if (entry.taskLeft) await this.#dropTask(entry);
+    entry.mounts ??= await this.#store.mounts(config);
+    entry.oomSeen = false;
+    const streams = {
+      stdin: config.openStdin && !config.tty ? await this.#fifos.take() : '',
+      output: this.#loggerUri(config),
+      tty: config.tty,
+    };
+    try {
+      entry.taskLeft = true;
+      const create = () => this.#store.createTask(id, entry.mounts ?? [], streams);
+      const pid = await create().catch(async (error) => {
+        // Of a start that was cut short, by a crash of ours or of containerd's.
+        if (!isShoalError(error, 'already-exists')) throw error;
+        await this.#store.killAndDeleteTask(id);
+        return create();
+      });
+      // A call to containerd cannot be taken back, so it is waited for and undone.
+      signal.throwIfAborted();
+      const startedAtMs = this.#options.clock.now();
+      await this.#store.startTask(id);
+      entry.began(pid, startedAtMs);
+      this.#folders.noteLife(id, entry.life);
+      return { pid, startedAtMs };
+    } catch (error) {
+      throw await this.#startFailed(entry, error, signal);
+    }
+  }
+
+  async #startFailed(entry: Entry, error: unknown, signal: AbortSignal): Promise<unknown> {
+    // containerd went away: whether the container runs is seen when it is back.
+    if (isShoalError(error, 'unavailable')) return error;
+    await this.#store.killAndDeleteTask(entry.config.id).catch(() => undefined);
+    entry.taskLeft = false;
+    if (signal.aborted) return error;
+    const refused = isShoalError(error) && /OCI runtime (create|start) failed/.test(error.message);
+    const failure = refused
+      ? new ShoalError(
+          'invalid-argument',
+          `failed to create task for container: ${ociText(error.message)}`,
+          { cause: error },
+        )
+      : error;
+    entry.failedToStart(messageOf(failure), startFailureCode(messageOf(error)));
+    this.#folders.noteLife(entry.config.id, entry.life);
+    return failure;
+  }
+
+  /** Runs until `close`: subscribe, list, follow; again after each loss of the connection. */
+  async #follow(onListed: () => void): Promise<void> {
+    const { client, clock, log } = this.#options;
+    const { signal } = this.#closing;
+    let delayMs = RECONNECT_MIN_MS;
+    while (!signal.aborted) {
+      try {
+        for await (const event of taskEvents(client, signal)) {
+          if (event.kind !== 'subscribed') {
+            this.#onEvent(event);
+            continue;
+          }
+          await this.#resync();
+          delayMs = RECONNECT_MIN_MS;
+          onListed();
+          this.#events.emit({ kind: 'resync' });
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        log.warn('containerd: connection lost, trying again', { error: messageOf(error) });
+      }
+      await sleep(clock, delayMs, signal).catch(() => undefined);
+      delayMs = Math.min(delayMs * 2, RECONNECT_MAX_MS);
+    }
+  }
+
+  #onEvent(event: Exclude<TaskEvent, { kind: 'subscribed' }>): void {
+    const entry = this.#entries.get(event.containerId);
+    if (entry === undefined) return;
+    if (event.kind === 'oom') {
+      entry.oomSeen = true;
+      this.#events.emit({ kind: 'oom', id: event.containerId });
+      return;
+    }
+    if (event.id !== event.containerId) return;
+    const { pid, exitCode, atMs } = event;
+    // In turn: the end of a short life is often told before its start has been answered.
+    this.#inTurn(entry, async () => {
+      if (entry.alive && entry.state.pid === pid) await this.#finish(entry, exitCode, atMs);
+    });
+  }
+
+  async #resync(): Promise<void> {
+    const before = new Set(this.#entries.keys());
+    const [configs, tasks] = await Promise.all([this.#store.configs(), this.#store.tasks()]);
+    const listed = new Set(configs.map(({ id }) => id));
+    for (const id of before) {
+      const entry = this.#entries.get(id);
+      // Removed behind our back. One that is being made may not have its record yet.
+      if (entry === undefined || listed.has(id) || entry.serial.busy) continue;
+      this.#entries.delete(id);
+      entry.gone(notFound(id));
+    }
+    const turns: Promise<void>[] = [];
+    for (const config of configs) {
+      const known = this.#entries.get(config.id);
+      const entry = known ?? new Entry(config, this.#folders.readLife(config.id));
+      if (known === undefined) this.#entries.set(config.id, entry);
+      const fresh = entry.serial.busy;
+      const turn = this.#inTurn(entry, async () => {
+        // What was listed before a start or an end in progress is old when its turn comes.
+        const task = fresh ? await this.#store.task(config.id) : tasks.get(config.id);
+        await this.#reconcile(entry, task);
+      });
+      // Not waited for when something else is in progress: that may itself need what comes after us.
+      if (!fresh) turns.push(turn);
+    }
+    await Promise.all(turns);
+  }
+
+  async #reconcile(entry: Entry, task: TaskProcess | undefined): Promise<void> {
+    if (this.#entries.get(entry.config.id) !== entry) return;
+    const { clock } = this.#options;
+    switch (task?.status) {
+      case TaskStatus.RUNNING:
+      case TaskStatus.PAUSED:
+      case TaskStatus.PAUSING: {
+        if (entry.alive && entry.state.pid === task.pid) return;
+        const startedAtMs = entry.unresolved
+          ? entry.life.startedAtMs
+          : processStartMs(task.pid, clock.now());
+        entry.began(task.pid, startedAtMs, task.status !== TaskStatus.RUNNING);
+        this.#folders.noteLife(entry.config.id, entry.life);
+        return;
+      }
+      case TaskStatus.STOPPED:
+        entry.taskLeft = true;
+        if (entry.life.finishedAtMs === 0) {
+          await this.#finish(entry, task.exitStatus, toMs(task.exitedAt) || clock.now());
+        } else await this.#dropTask(entry);
+        return;
+      case undefined:
+        // Its shim was killed, or the machine went down.
+        entry.taskLeft = false;
+        if (entry.unresolved) await this.#finish(entry, KILLED, clock.now());
+        return;
+      default:
+        // Made but never started: of a start that was cut short.
+        await this.#store.killAndDeleteTask(entry.config.id);
+        entry.taskLeft = false;
+    }
+  }
+
+  /** How it ended is on disk before containerd may forget it, and told before the cleaning up. */
+  async #finish(entry: Entry, exitCode: number, atMs: number): Promise<void> {
+    const { id } = entry.config;
+    const oomKilled = entry.oomSeen || this.#cgroups.oomKills(this.#cgroup(id)) > 0;
+    const startedAtMs = entry.life.startedAtMs || atMs;
+    const life = { startedAtMs, finishedAtMs: atMs, exitCode, oomKilled, error: '' };
+    this.#cgroups.forget(this.#cgroup(id));
+    let stored = true;
+    if (!entry.removing) {
+      try {
+        await this.#folders.storeLife(id, life);
+      } catch (error) {
+        stored = false;
+        this.#options.log.error('cannot store how a container ended; its task is kept instead', {
+          id,
+          error: messageOf(error),
+        });
+      }
+    }
+    entry.ended(life);
+    this.#events.emit({ kind: 'exit', id, exitCode, oomKilled, atMs });
+    if (stored) await this.#dropTask(entry);
+    else entry.logsDone = true;
+  }
+
+  /** Gives the memory of its shim back, and waits for the log helper to have written all. */
+  async #dropTask(entry: Entry): Promise<void> {
+    const { id } = entry.config;
+    try {
+      if (entry.taskLeft) await this.#deletes.run(() => this.#store.deleteTask(id));
+      entry.taskLeft = false;
+    } finally {
+      entry.logsDone = true;
+    }
+  }
+
+  async #killForGood(entry: Entry): Promise<void> {
+    entry.removing = true;
+    const { id } = entry.config;
+    const timeout = new AbortController();
+    const timer = this.#options.clock.after(FORCE_KILL_MS, () =>
+      timeout.abort(
+        new ShoalError('deadline-exceeded', `container ${id} did not end after being killed`),
+      ),
+    );
+    const end = entry.nextEnd(timeout.signal);
+    end.catch(() => undefined);
+    try {
+      await this.#store.kill(id, SIGKILL);
+      if (entry.alive) await end;
+    } finally {
+      timer.cancel();
+      timeout.abort();
+    }
+  }
+
+  async #removeResting(entry: Entry): Promise<boolean> {
+    const { id } = entry.config;
+    if (entry.alive) return false;
+    if (this.#entries.get(id) !== entry) return true;
+    entry.removing = true;
+    if (entry.taskLeft) await this.#dropTask(entry);
+    await this.#discard(id);
+    this.#entries.delete(id);
+    entry.gone(notFound(id));
+    return true;
+  }
+
+  async #discard(id: string): Promise<void> {
+    await this.#store.remove(id);
+    await this.#store.removeRuntimeState(id);
+    await this.#folders.remove(id);
+    this.#cgroups.removeEmpty(this.#cgroup(id));
+  }
+
+  /** Work that nobody waits for: its failure is logged, and mended at the next listing. */
+  #inTurn(entry: Entry, work: () => Promise<void>): Promise<void> {
+    return entry.serial.run(work).catch((error) => {
+      const { id } = entry.config;
+      this.#options.log.warn('container: cannot follow its state', {
+        id,
+        error: messageOf(error),
+      });
+    });
+  }
+
+  readonly #logsOver = (entry: Entry): boolean => {
+    if (this.#entries.get(entry.config.id) !== entry) return true;
+    // One that is not started yet may still be: only a failed start will not write.
+    const waiting = entry.state.status === 'created' && entry.state.error === '';
+    return !waiting && !entry.alive && entry.logsDone;
+  };
+
+  #loggerUri({ id, logMaxBytes, logMaxFiles }: ContainerConfig): string {
+    // One key only: their order is random on the helper's command line.
+    const value = `${logMaxBytes},${Math.max(1, logMaxFiles)},${this.#folders.logs(id)}`;
+    return `binary://${this.#options.loggerPath}?to=${encodeURIComponent(value)}`;
+  }
+
+  #cgroup(id: string): string {
+    return `${this.#host.cgroupParent}/${id}`;
+  }
+
+  #entry(id: string): Entry {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) throw notFound(id);
+    return entry;
+  }
+
+  #running(id: string): Entry {
+    const entry = this.#entry(id);
+    if (entry.state.status === 'running') return entry;
+    const why =
+      entry.state.status === 'paused' ? 'is paused, unpause the container first' : 'is not running';
+    throw new ShoalError('failed-precondition', `container ${id} ${why}`);
+  }
+}
+
+function notFound(id: string): ShoalError {
+  return new ShoalError('not-found', `No such container: ${id}`);
+}
+
+function checkBinds(config: ContainerConfig): void {
+  for (const mount of config.mounts) {
+    if (mount.type !== 'bind' || !missingPath(mount.source)) continue;
+    throw new ShoalError(
+      'invalid-argument',
+      `invalid mount config for type "bind": bind source path does not exist: ${mount.source}`,
+    );
+  }
+}
+
+/** The OCI runtime's own text, without a bell of words before it; ends in ": unknown" as in Docker. */
+function ociText(message: string): string {
+  const text = message.trim();
+  return text.endsWith(': unknown') ? text : `${text}: unknown`;
+}
