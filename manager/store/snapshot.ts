@@ -45,8 +45,16 @@ function* encodeChunks(copies: readonly TableCopy[], index: number): Generator<U
   yield Buffer.concat(parts);
 }
 
-/** Reads what `snapshotChunks` wrote. Throws ShoalError `internal` when chunks do not belong together. */
-export function tablesFromChunks(index: number, chunks: readonly Uint8Array[]): TableSet {
+/**
+ * Reads what `snapshotChunks` wrote. Objects that `before` holds in the same version are taken from
+ * there: whoever follows the changes keeps those, and is told of none. Throws ShoalError `internal`
+ * when chunks do not belong together.
+ */
+export function tablesFromChunks(
+  index: number,
+  chunks: readonly Uint8Array[],
+  before: TableSet,
+): TableSet {
   const tables = new TableSet();
   for (const bytes of chunks) {
     const chunk = StoreSnapshotChunk.decode(bytes);
@@ -64,6 +72,11 @@ export function tablesFromChunks(index: number, chunks: readonly Uint8Array[]): 
         );
       }
       const { $case: table, value } = kind;
+      const known = before.get(table, value.id);
+      if (known !== undefined && known.meta?.version === value.meta?.version) {
+        tables.put(table, known);
+        continue;
+      }
       // Services come before tasks in TABLE_NAMES, so their specs are here to be shared.
       const object =
         table === 'task' ? shareWithService(value, tables.get('service', value.serviceId)) : value;
@@ -85,7 +98,7 @@ export function difference(from: TableSet, to: TableSet): Change[] {
     }
     for (const object of to.all(table)) {
       const previous = from.get(table, object.id);
-      if (previous?.meta?.version === object.meta?.version) continue;
+      if (previous === object) continue;
       const action = previous === undefined ? 'create' : 'update';
       others.push({ action, table, object, previous } as Change);
     }

@@ -137,7 +137,7 @@ export class Store implements WatchableStore, StateMachine {
     if (index < this.#index) {
       throw new RangeError(`Cannot restore index ${index}: the store is at ${this.#index} already`);
     }
-    const tables = tablesFromChunks(index, chunks);
+    const tables = tablesFromChunks(index, chunks, this.#tables);
     const changes = difference(this.#tables, tables);
     this.#tables = tables;
     this.#index = index;

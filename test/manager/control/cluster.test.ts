@@ -1,0 +1,184 @@
+import test from 'ava';
+import { bootstrapObjects } from '../../../manager/control/bootstrap.ts';
+import { Store } from '../../../manager/store/store.ts';
+import { createAction, removeAction } from '../../../manager/store/tables.ts';
+import type { WatchChunk } from '../../../shared/gen/shoal/v1/control.ts';
+import { ClusterSpec, NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
+import { parseJoinToken } from '../../../shared/pki/join-token.ts';
+import { controlFixture } from '../../support/control.ts';
+import { settle } from '../../support/manual-clock.ts';
+import { nodeFixture, secretFixture, serviceFixture } from '../../support/objects.ts';
+import { SeededRandom } from '../../support/seeded-random.ts';
+import { applyDirect } from '../../support/store.ts';
+
+const CLUSTER = {
+  start: {
+    nodeId: 'n'.repeat(25),
+    clusterId: 'c'.repeat(25),
+    advertiseAddress: '10.1.0.1:2377',
+    raftAdvertiseAddress: '10.1.0.1:7946',
+  },
+  bootstrap: {
+    rootCertificatePem: 'CERT',
+    rootKeyPem: 'KEY',
+    hostname: 'h1',
+    availability: 0,
+    defaultAddressPools: [],
+    subnetSize: 0,
+    dataPathPort: 0,
+    spec: {},
+  },
+  raftId: 'r1',
+  random: new SeededRandom(1),
+};
+
+test('a new cluster begins with itself, its first manager and the ingress network', (t) => {
+  const store = new Store();
+  applyDirect(store, bootstrapObjects(CLUSTER));
+  t.like(store.cluster(), {
+    id: CLUSTER.start.clusterId,
+    defaultAddressPools: ['10.0.0.0/8'],
+    subnetSize: 24,
+    dataPathPort: 4789,
+    spec: { name: 'default', taskHistoryLimit: 5, dispatcherHeartbeatNs: 1_000_000_000 },
+  });
+  t.like(store.get('node', CLUSTER.start.nodeId), {
+    spec: { role: NodeRole.MANAGER },
+    certificateRole: NodeRole.MANAGER,
+    managerStatus: { raftId: 'r1', address: '10.1.0.1:2377', raftAddress: '10.1.0.1:7946' },
+  });
+  t.like(store.byName('network', 'ingress'), { spec: { driver: 'overlay', ingress: true } });
+  const root = store.cluster()?.rootCa;
+  t.regex(root?.workerSecret ?? '', /^[0-9a-z]{25}$/);
+  t.not(root?.workerSecret, root?.managerSecret);
+});
+
+const badStarts: [object, string | RegExp][] = [
+  [{ defaultAddressPools: ['x'] }, 'default address pool "x" is not an IPv4 subnet'],
+  [
+    { defaultAddressPools: ['10.0.0.0/16'], subnetSize: 8 },
+    'default address pool 10.0.0.0/16: a mask length of 8 does not fit: it must be from 16 to 29',
+  ],
+  [
+    { defaultAddressPools: ['10.0.0.0/8', '10.1.0.0/16'] },
+    'default address pools 10.0.0.0/8 and 10.1.0.0/16 overlap',
+  ],
+  [{ dataPathPort: 80 }, 'Datapath port number is not in valid range (1024-49151) : 80'],
+  [{ spec: { nodeCertExpiryNs: 1 } }, 'minimum certificate expiry time is: 1h0m0s'],
+  [{ spec: { dispatcherHeartbeatNs: -1 } }, 'heartbeat time period cannot be a negative duration'],
+];
+for (const [fields, message] of badStarts) {
+  test(`a cluster does not begin: ${message}`, (t) => {
+    const bootstrap = { ...CLUSTER.bootstrap, ...fields };
+    t.throws(() => bootstrapObjects({ ...CLUSTER, bootstrap }), { message });
+  });
+}
+
+test('the cluster is shown with its tokens and without its secrets', async (t) => {
+  const node = [nodeFixture({ spec: { role: NodeRole.MANAGER } }), nodeFixture()];
+  const { control, consensus } = await controlFixture({ node });
+  const member = { raftId: '1', nodeId: 'n1', address: '', raftAddress: '' };
+  consensus.setStatus({ members: [{ member, learner: false, active: true, matchIndex: 0 }] });
+  const info = await control.getCluster();
+  t.like(info, { nodes: 2, managers: 1, leaderId: 'n1' });
+  t.deepEqual(info.cluster?.rootCa, {
+    certificatePem: 'CERT',
+    keyPem: '',
+    workerSecret: '',
+    managerSecret: '',
+  });
+  t.is(info.workerToken, `SWMTKN-1-${'d'.repeat(50)}-w`);
+  t.is(info.managerToken, `SWMTKN-1-${'d'.repeat(50)}-m`);
+});
+
+test('rotating a token changes that one only', async (t) => {
+  const { control, updateCluster } = await controlFixture();
+  const before = await control.getCluster();
+  const version = before.cluster?.meta?.version ?? 0;
+  const after = await updateCluster({ version, rotateWorkerToken: true });
+  t.is(parseJoinToken(after.workerToken).rootDigest, 'd'.repeat(50));
+  t.not(after.workerToken, before.workerToken);
+  t.is(after.managerToken, before.managerToken);
+  await t.throwsAsync(updateCluster({ version, rotateManagerToken: true }), {
+    message: 'update out of sequence',
+  });
+});
+
+test('the cluster spec keeps what is left out and refuses what cannot change', async (t) => {
+  const { control, updateCluster, store } = await controlFixture();
+  const update = async (spec: Partial<ClusterSpec>) => {
+    const { cluster } = await control.getCluster();
+    const fields = { ...ClusterSpec.fromPartial({}), ...spec };
+    await updateCluster({ version: cluster?.meta?.version ?? 0, spec: fields });
+    return store.cluster()?.spec;
+  };
+  t.like(await update({ taskHistoryLimit: 0, dispatcherHeartbeatNs: 5_000_000_000 }), {
+    name: 'default',
+    taskHistoryLimit: 0,
+    dispatcherHeartbeatNs: 5_000_000_000,
+    nodeCertExpiryNs: 2160 * 3600 * 1_000_000_000,
+  });
+  const refused: [Partial<ClusterSpec>, string][] = [
+    [{ name: 'other' }, 'cluster name is immutable'],
+    [{ nodeCertExpiryNs: 3_599_000_000_000 }, 'minimum certificate expiry time is: 1h0m0s'],
+    [{ dispatcherHeartbeatNs: 1_000_000 }, 'heartbeat time period must be at least 100ms'],
+    [{ electionTick: 3 }, 'Raft: electionTick cannot be changed: it is 0'],
+    [{ snapshotInterval: -1 }, 'Raft: snapshotInterval cannot be negative'],
+    [{ autolockManagers: true }, 'autolock of managers is not supported yet'],
+    [
+      { defaultLogDriver: { name: 'syslog', options: {} } },
+      'TaskDefaults: log driver "syslog" is not supported yet: use json-file',
+    ],
+  ];
+  for (const [spec, message] of refused) await t.throwsAsync(update(spec), { message });
+});
+
+test('watch() tells changes of the kinds asked for, without what must not be shown', async (t) => {
+  const { control, writer, store } = await controlFixture();
+  const stop = new AbortController();
+  const chunks: WatchChunk[] = [];
+  const reading = (async () => {
+    for await (const chunk of control.watch({ kinds: ['secret', 'service'] }, stop.signal)) {
+      chunks.push(chunk);
+    }
+  })();
+  const secret = secretFixture();
+  await writer.write([createAction('node', nodeFixture())]);
+  await writer.write([
+    createAction('secret', secret),
+    createAction('node', nodeFixture()),
+    createAction('service', serviceFixture()),
+  ]);
+  await writer.write([removeAction('secret', secret.id)]);
+  await settle();
+  stop.abort();
+  await reading;
+  t.deepEqual(
+    chunks.map(({ index, events }) => [
+      index,
+      events.map(({ action, object }) => [action, object?.kind?.$case]),
+    ]),
+    [
+      [
+        store.index - 1,
+        [
+          ['create', 'secret'],
+          ['create', 'service'],
+        ],
+      ],
+      [store.index, [['remove', 'secret']]],
+    ],
+  );
+  t.false(JSON.stringify(chunks).includes('hush'));
+  t.throws(() => control.watch({ kinds: ['volume'] }, stop.signal), { message: /"volume"/ });
+});
+
+test('watch() without kinds tells all but the cluster object', async (t) => {
+  const { control, writer, updateCluster, store } = await controlFixture();
+  const { signal } = new AbortController();
+  const reader = control.watch({ kinds: [] }, signal)[Symbol.asyncIterator]();
+  await updateCluster({ version: store.cluster()?.meta?.version ?? 0, rotateWorkerToken: true });
+  await writer.write([createAction('node', nodeFixture())]);
+  const { value } = await reader.next();
+  t.is(value?.events[0]?.object?.kind?.$case, 'node');
+});
