@@ -18,6 +18,7 @@ export interface LogOptions {
   follow: boolean;
   /** Lines per task from the end; negative: all. */
   tail: number;
+  /** Nanoseconds since 1970; a double, because they do not fit the integers of every language. */
   sinceNs: number;
 }
 
@@ -137,7 +138,7 @@ export const LogOptions: MessageFns<LogOptions> = {
       writer.uint32(32).int64(message.tail);
     }
     if (message.sinceNs !== 0) {
-      writer.uint32(40).int64(message.sinceNs);
+      writer.uint32(41).double(message.sinceNs);
     }
     return writer;
   },
@@ -188,11 +189,11 @@ export const LogOptions: MessageFns<LogOptions> = {
             continue;
           }
           case 5: {
-            if (tag !== 40) {
+            if (tag !== 41) {
               break;
             }
 
-            message.sinceNs = longToNumber(reader.int64());
+            message.sinceNs = reader.double();
             continue;
           }
         }
