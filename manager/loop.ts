@@ -33,8 +33,11 @@ export interface LoopBody {
   onCommit(batch: ChangeBatch): boolean;
   /** Synchronous, so that all it reads is one snapshot. */
   decide(): Round;
-  /** All units of the round are committed. */
-  committed?(): void;
+  /**
+   * All units of the round are committed; `wrote` is false when there were none. Returns whether that
+   * made another round worth while.
+   */
+  committed?(wrote: boolean): boolean;
   /**
    * Units of the round were perhaps not written (none, or those after the first of them): whatever
    * `decide` took off its lists goes back on them.
@@ -90,7 +93,7 @@ export async function runLeaderLoop(
         for (const actions of cutUnits(round.units, { maxActions: backoff.maxActions })) {
           await deps.writer.write(actions, signal);
         }
-        body.committed?.();
+        if (body.committed?.(round.units.length > 0)) bell.ring();
         backoff.reset();
         if (round.wakeInMs !== undefined) bell.ringIn(round.wakeInMs);
       } catch (error) {

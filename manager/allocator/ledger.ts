@@ -3,7 +3,7 @@ import { type Cidr, parseCidr, parseIp } from '../../shared/model/cidr.ts';
 import { isTerminal } from '../../shared/model/task-state.ts';
 import type { Change, ReadView } from '../store/types.ts';
 import { AddressPool } from './ipam.ts';
-import { isIngress, PortRegistry } from './ports.ts';
+import { PortRegistry } from './ports.ts';
 
 /** An allocated network: where its addresses come from. */
 export type NetworkPools = Readonly<{
@@ -14,6 +14,12 @@ export type NetworkPools = Readonly<{
 
 /** What became free, so that those who wait for it are tried again. */
 export type Released = { networks: Set<string>; ports: boolean; subnets: boolean };
+
+export function nothingReleased(): Released {
+  return { networks: new Set(), ports: false, subnets: false };
+}
+
+type Undo = (released: Released) => void;
 
 /**
  * Everything in use, derived from the objects and never stored: networks hold subnets and numbers,
@@ -31,8 +37,8 @@ export class Ledger {
   lastSubnet: Cidr | undefined;
   lastVni = 0;
   readonly #vnis = new Map<number, string>();
-  readonly #tentative = new Map<string, () => void>();
-  readonly #limbo = new Map<string, () => void>();
+  readonly #tentative = new Map<string, Undo>();
+  readonly #limbo = new Map<string, Undo>();
 
   load(view: ReadView): void {
     const byVersion = [...view.all('network')].sort(
@@ -112,13 +118,19 @@ export class Ledger {
 
   tryNetwork(network: Network): void {
     this.addNetwork(network);
-    this.#tentative.set(`network/${network.id}`, () => this.removeNetwork(network.id));
+    this.#tentative.set(`network/${network.id}`, (released) => {
+      this.removeNetwork(network.id);
+      released.subnets = true;
+    });
   }
 
   tryAddress(networkId: string, pool: AddressPool): bigint | undefined {
     const value = pool.take();
     if (value === undefined) return undefined;
-    this.#tentative.set(addressKey(networkId, value), () => pool.release(value));
+    this.#tentative.set(addressKey(networkId, value), (released) => {
+      pool.release(value);
+      released.networks.add(networkId);
+    });
     return value;
   }
 
@@ -128,29 +140,40 @@ export class Ledger {
   }
 
   tryPort(port: PortConfig, serviceId: string): void {
-    if (this.ports.ownerOf(port) === serviceId) return; // held already: not to be given back
-    if (!isIngress(port)) return; // host-mode ports exclude ingress ports only: the commit is early enough
+    // What the service holds already is not to be given back should the write fail.
+    if (port.publishedPort === 0 || this.ports.holds(port, serviceId)) return;
     this.ports.claim(port, serviceId);
-    this.#tentative.set(portHoldKey(port, serviceId), () => this.ports.release(port, serviceId));
+    this.#tentative.set(portKey(port, serviceId), (released) => {
+      this.ports.release(port, serviceId);
+      released.ports = true;
+    });
   }
 
-  committed(): void {
-    for (const undo of this.#limbo.values()) undo();
-    this.#limbo.clear();
-    this.#undoTentative();
+  /** `wrote`: something was, so what was proposed before is settled. Returns what is free again. */
+  committed(wrote: boolean): Released {
+    const released = nothingReleased();
+    if (wrote) {
+      for (const undo of this.#limbo.values()) undo(released);
+      this.#limbo.clear();
+    }
+    this.#undoTentative(released);
+    return released;
   }
 
-  failed(outcomeUnknown: boolean): void {
+  /** Returns what is free again. */
+  failed(outcomeUnknown: boolean): Released {
+    const released = nothingReleased();
     if (outcomeUnknown) {
       for (const [key, undo] of this.#tentative) this.#limbo.set(key, undo);
       this.#tentative.clear();
     } else {
-      this.#undoTentative();
+      this.#undoTentative(released);
     }
+    return released;
   }
 
-  #undoTentative(): void {
-    for (const undo of this.#tentative.values()) undo();
+  #undoTentative(released: Released): void {
+    for (const undo of this.#tentative.values()) undo(released);
     this.#tentative.clear();
   }
 
@@ -205,18 +228,18 @@ type AddressHolding = Readonly<{
   base: bigint;
   value: bigint;
 }>;
-type PortHolding = Readonly<{ kind: 'port'; serviceId: string; port: PortConfig; nth: number }>;
+type PortHolding = Readonly<{ kind: 'port'; serviceId: string; port: PortConfig }>;
 type Holding = AddressHolding | PortHolding;
 
 function holdingKey(holding: Holding): string {
-  if (holding.kind === 'address') return addressKey(holding.networkId, holding.value);
-  const key = portHoldKey(holding.port, holding.serviceId);
-  return isIngress(holding.port) ? key : `${key}/host/${holding.nth}`;
+  return holding.kind === 'address'
+    ? addressKey(holding.networkId, holding.value)
+    : portKey(holding.port, holding.serviceId);
 }
 
 const addressKey = (networkId: string, value: bigint) => `${networkId}/${value}`;
-const portHoldKey = (port: PortConfig, serviceId: string) =>
-  `port/${serviceId}/${port.protocol}/${port.publishedPort}`;
+const portKey = ({ publishMode, protocol, publishedPort }: PortConfig, serviceId: string) =>
+  `port/${serviceId}/${publishMode}/${protocol}/${publishedPort}`;
 
 function sameHold(before: Task, after: Task): boolean {
   return before.networks === after.networks
@@ -235,8 +258,8 @@ function serviceHoldings(service: Service): Holding[] {
   const holdings: Holding[] = (service.endpoint?.virtualIps ?? []).flatMap((vip) =>
     addressHolding(vip.networkId, vip.address),
   );
-  for (const [nth, port] of (service.endpoint?.ports ?? []).entries()) {
-    if (port.publishedPort !== 0) holdings.push({ kind: 'port', serviceId: service.id, port, nth });
+  for (const port of service.endpoint?.ports ?? []) {
+    if (port.publishedPort !== 0) holdings.push({ kind: 'port', serviceId: service.id, port });
   }
   return holdings;
 }

@@ -15,7 +15,7 @@ export const isIngress = (port: PortConfig): boolean => port.publishMode !== 'ho
  */
 export class PortRegistry {
   readonly #ingress = new Map<string, string>();
-  readonly #host = new Map<string, Map<string, number>>();
+  readonly #host = new Map<string, Set<string>>();
   readonly #cursors = new Map<string, number>();
 
   /** Who is in the way of `serviceId` publishing this port; nobody is in the way of number 0. */
@@ -25,15 +25,17 @@ export class PortRegistry {
     const owner = this.#ingress.get(key);
     if (owner !== undefined && owner !== serviceId) return { serviceId: owner, mode: 'ingress' };
     if (!isIngress(port)) return undefined;
-    for (const other of this.#host.get(key)?.keys() ?? []) {
+    for (const other of this.#host.get(key) ?? []) {
       if (other !== serviceId) return { serviceId: other, mode: 'host' };
     }
     return undefined;
   }
 
-  /** Of an ingress port. */
-  ownerOf(port: PortConfig): string | undefined {
-    return isIngress(port) ? this.#ingress.get(portKey(port)) : undefined;
+  holds(port: PortConfig, serviceId: string): boolean {
+    const key = portKey(port);
+    return isIngress(port)
+      ? this.#ingress.get(key) === serviceId
+      : this.#host.get(key)?.has(serviceId) === true;
   }
 
   claim(port: PortConfig, serviceId: string): void {
@@ -43,9 +45,9 @@ export class PortRegistry {
       this.#ingress.set(key, serviceId);
       return;
     }
-    const counts = this.#host.get(key) ?? new Map<string, number>();
-    counts.set(serviceId, (counts.get(serviceId) ?? 0) + 1);
-    this.#host.set(key, counts);
+    const services = this.#host.get(key);
+    if (services === undefined) this.#host.set(key, new Set([serviceId]));
+    else services.add(serviceId);
   }
 
   release(port: PortConfig, serviceId: string): void {
@@ -54,12 +56,9 @@ export class PortRegistry {
       if (this.#ingress.get(key) === serviceId) this.#ingress.delete(key);
       return;
     }
-    const counts = this.#host.get(key);
-    const count = counts?.get(serviceId) ?? 0;
-    if (counts === undefined || count === 0) return;
-    if (count > 1) counts.set(serviceId, count - 1);
-    else counts.delete(serviceId);
-    if (counts.size === 0) this.#host.delete(key);
+    const services = this.#host.get(key);
+    services?.delete(serviceId);
+    if (services?.size === 0) this.#host.delete(key);
   }
 
   /** A free number of the dynamic range, not one given out lately; undefined when none is left. */

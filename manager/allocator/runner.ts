@@ -18,7 +18,7 @@ import {
   Refusal,
   type Surroundings,
 } from './allocate.ts';
-import { Ledger, type Released } from './ledger.ts';
+import { Ledger, nothingReleased, type Released } from './ledger.ts';
 
 /** Tasks looked at in one round: what is left comes in the next one, so that others get the thread. */
 const SLICE = 2000;
@@ -40,8 +40,8 @@ class Allocator implements LoopBody {
   readonly #services = new Set<string>();
   readonly #tasks = new Set<string>();
   readonly #waitingNetworks = new Set<string>();
-  /** Services that were refused, and the network that would help (undefined: a port, another thing). */
-  readonly #waitingServices = new Map<string, string | undefined>();
+  /** Services that were refused, and why. */
+  readonly #waitingServices = new Map<string, Refusal>();
   readonly #waitingTasks = new Waiting();
   #round: { networks: string[]; services: string[]; tasks: string[] } = emptyRound();
 
@@ -61,7 +61,7 @@ class Allocator implements LoopBody {
   }
 
   onCommit(batch: ChangeBatch): boolean {
-    const released: Released = { networks: new Set(), ports: false, subnets: false };
+    const released = nothingReleased();
     let dirty = false;
     for (const change of batch.changes) {
       this.#ledger.apply(change, released);
@@ -81,15 +81,15 @@ class Allocator implements LoopBody {
     return { units, wakeInMs: this.#tasks.size > 0 ? 0 : undefined };
   }
 
-  committed(): void {
-    this.#ledger.committed();
+  committed(wrote: boolean): boolean {
     this.#round = emptyRound();
+    return this.#retry(this.#ledger.committed(wrote));
   }
 
   failed(code: ErrorCode | undefined): void {
     // Anything but a plain refusal may have been committed all the same.
     const refused = code !== undefined && code !== 'unknown-outcome' && code !== 'internal';
-    this.#ledger.failed(!refused);
+    this.#retry(this.#ledger.failed(!refused));
     for (const id of this.#round.networks) this.#networks.add(id);
     for (const id of this.#round.services) this.#services.add(id);
     for (const id of this.#round.tasks) this.#tasks.add(id);
@@ -152,7 +152,7 @@ class Allocator implements LoopBody {
       woken = this.#networks.size > 0;
     }
     if (ports || subnets || networks.size > 0) {
-      for (const [id, networkId] of this.#waitingServices) {
+      for (const [id, { networkId }] of this.#waitingServices) {
         if (networkId === undefined ? ports : networks.has(networkId)) {
           this.#services.add(id);
           woken = true;
@@ -164,8 +164,9 @@ class Allocator implements LoopBody {
   }
 
   #wakeWaitersOf(networkId: string): void {
-    for (const [id, on] of this.#waitingServices) {
-      if (on === networkId || on === undefined) this.#services.add(id);
+    for (const [id, refusal] of this.#waitingServices) {
+      const on = refusal.networkId ?? networkId;
+      if (on === networkId) this.#services.add(id);
     }
     this.#wakeTasksOf(networkId);
   }
@@ -209,7 +210,7 @@ class Allocator implements LoopBody {
       this.#round.services.push(id);
       const result = this.#guarded('service', id, () => allocateService(this.#ledger, service));
       if (result instanceof Refusal) {
-        this.#waitingServices.set(id, result.networkId);
+        this.#waitingServices.set(id, result);
         if (service.allocationError !== result.message) {
           units.push([updateAction('service', { ...service, allocationError: result.message })]);
         }
@@ -247,12 +248,9 @@ class Allocator implements LoopBody {
   }
 
   #tryTask(task: Task, service: Service | undefined, nowMs: number): Task | Refusal {
-    // Woken by the service's next change or release: `#note` puts its tasks back on the list.
-    if (service !== undefined && this.#waitingServices.has(service.id)) {
-      const networkId = this.#waitingServices.get(service.id);
-      const { allocationError } = this.#deps.store.get('service', service.id) ?? service;
-      return new Refusal(allocationError || 'waiting for its service to be allocated', networkId);
-    }
+    // Woken by the service's next change: `#note` puts its tasks back on the list.
+    const refusal = this.#waitingServices.get(task.serviceId);
+    if (refusal !== undefined) return refusal;
     return allocateTask(this.#ledger, task, service, nowMs);
   }
 

@@ -102,10 +102,6 @@ class Orchestrator implements LoopBody {
     return { units, wakeInMs: this.#dirty.size > 0 ? 0 : this.#wakeInMs(nowMs) };
   }
 
-  committed(): void {
-    this.#taken = [];
-  }
-
   failed(): void {
     for (const id of this.#taken) this.#dirty.add(id);
     this.#taken = [];
