@@ -34,3 +34,20 @@ export function holderOf(subject: PeerSubject): CertificateHolder | undefined {
   const role = roleOfOrganizationalUnit(unit);
   return role === undefined || nodeId === '' ? undefined : { nodeId, role, clusterId };
 }
+
+/**
+ * Why a peer, whose certificate chain TLS has verified, is not who is wanted; undefined: it is. Its
+ * address is never looked at: the certificate alone says who someone is.
+ */
+export function peerRefusal(
+  subject: PeerSubject,
+  role: CertificateRole,
+  clusterId: string,
+): string | undefined {
+  const holder = holderOf(subject);
+  if (holder === undefined) return 'the peer has no node certificate';
+  if (holder.clusterId !== clusterId) {
+    return `the peer is of cluster ${holder.clusterId}, not of ${clusterId}`;
+  }
+  return holder.role === role ? undefined : `peer ${holder.nodeId} is not a ${role}`;
+}

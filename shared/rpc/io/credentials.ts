@@ -1,7 +1,7 @@
 import { createSecureContext, type PeerCertificate } from 'node:tls';
 import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
 import type { IdentitySource, TlsIdentity } from '../../pki/identity.ts';
-import { type CertificateRole, holderOf } from '../../pki/roles.ts';
+import { type CertificateRole, peerRefusal } from '../../pki/roles.ts';
 
 type Connector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 
@@ -48,8 +48,11 @@ export class ClusterChannelCredentials extends ChannelCredentials {
         key: identity.keyPem,
         minVersion: 'TLSv1.3',
       });
-      const checkServerIdentity = (_name: string, certificate: PeerCertificate) =>
-        checkPeer(certificate, this.#wanted, identity.holder.clusterId);
+      const { clusterId } = identity.holder;
+      const checkServerIdentity = (_name: string, { subject }: PeerCertificate) => {
+        const why = peerRefusal(subject, this.#wanted, clusterId);
+        return why === undefined ? undefined : new Error(why);
+      };
       this.#made = {
         from: identity,
         credentials: ChannelCredentials.createFromSecureContext(context, { checkServerIdentity }),
@@ -57,20 +60,6 @@ export class ClusterChannelCredentials extends ChannelCredentials {
     }
     return this.#made.credentials;
   }
-}
-
-/** Undefined when the certificate, whose chain TLS has verified, is that of a `role` of the cluster. */
-export function checkPeer(
-  certificate: PeerCertificate,
-  role: CertificateRole,
-  clusterId: string,
-): Error | undefined {
-  const holder = holderOf(certificate.subject);
-  if (holder === undefined) return new Error('the peer has no node certificate');
-  if (holder.clusterId !== clusterId) {
-    return new Error(`the peer is of cluster ${holder.clusterId}, not of ${clusterId}`);
-  }
-  return holder.role === role ? undefined : new Error(`peer ${holder.nodeId} is not a ${role}`);
 }
 
 /**
