@@ -31,7 +31,7 @@ const USAGE = `shoal [--host unix:///path] [--format table|json] COMMAND
   swarm init [--advertise-addr ADDRESS]   swarm join --token TOKEN HOST:PORT   swarm join-token worker|manager   swarm leave [--force]
   node ls
   service create [--name N] [--replicas N] [--mode replicated|global] [--network N]... [--publish 8080:80]... [--env K=V]...
-                 [--label K=V]... [--constraint C]... [--limit-memory 64m] [--limit-cpu 0.5] [--detach] IMAGE [COMMAND...]
+                 [--label K=V]... [--constraint C]... [--limit-memory 64m] [--limit-cpu 0.5] [--detach] IMAGE [-- COMMAND...]
   service ls | ps SERVICE | scale SERVICE=N... | rm SERVICE... | logs [--follow] [--tail N] SERVICE
   network ls | create NAME | rm NAME...
   ps [--all]
@@ -76,7 +76,6 @@ function parse(args: string[]) {
 class UsageError extends Error {}
 
 async function run(args: string[]): Promise<void> {
-  // What follows an image name belongs to the container.
   const { values: flags, positionals } = parse(args);
   if (flags.help || positionals.length === 0) {
     process.stdout.write(USAGE);
