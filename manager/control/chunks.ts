@@ -14,7 +14,7 @@ export type ListResult = Readonly<{
 }>;
 
 /** Of one message: far below the transport's limit, and a client sees the first objects early. */
-export const CHUNK_BYTES = 512 * 1024;
+const CHUNK_BYTES = 512 * 1024;
 
 /**
  * Cuts a list into messages; at least one comes, so that the index is told also of an empty list. An

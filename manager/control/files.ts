@@ -73,7 +73,7 @@ export async function removeFile(
   await writer.write([removeAction(kind, id)], signal);
 }
 
-export function checkFileSpec(kind: FileKind, spec: FileSpec): void {
+function checkFileSpec(kind: FileKind, spec: FileSpec): void {
   checkFileName(spec.name);
   checkLabels('labels', spec.labels);
   const max = MAX_DATA_BYTES[kind];

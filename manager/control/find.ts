@@ -3,7 +3,7 @@ import type { ReadView, Tables } from '../store/types.ts';
 import { invalid, notFound } from './refuse.ts';
 
 /** Everything a client can name. */
-export const KINDS = ['node', 'service', 'task', 'network', 'secret', 'config'] as const;
+const KINDS = ['node', 'service', 'task', 'network', 'secret', 'config'] as const;
 export type Kind = (typeof KINDS)[number];
 
 export function parseKind(word: string): Kind {

@@ -79,7 +79,7 @@ function checkNodeSpec(spec: NodeSpec): void {
 }
 
 /** The managers that are left must be able to decide: one at least, and a majority of them alive. */
-export function checkDemotion(view: ReadView, node: Node, status: ConsensusStatus): void {
+function checkDemotion(view: ReadView, node: Node, status: ConsensusStatus): void {
   const others = [...view.all('node')].filter(
     ({ id, spec }) => id !== node.id && spec?.role === NodeRole.MANAGER,
   );

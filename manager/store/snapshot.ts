@@ -6,7 +6,7 @@ import { shareWithService } from './transaction.ts';
 import type { Change, TableName } from './types.ts';
 
 /** Half of what a chunk may have, so that one object at its limit still fits beside others. */
-export const CHUNK_TARGET_BYTES = 512 * 1024;
+const CHUNK_TARGET_BYTES = 512 * 1024;
 
 /**
  * The tables as they are at the call, in chunks; encoding happens while the caller takes them, and

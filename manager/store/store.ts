@@ -9,7 +9,7 @@ import { evaluate, type Rejection } from './transaction.ts';
 import type { ChangeBatch, TableName, Tables, WatchableStore } from './types.ts';
 
 /** Changes kept for watchers. A change keeps an object's former value alive: some 10 MiB in all. */
-export const DEFAULT_HISTORY_CHANGES = 4096;
+const DEFAULT_HISTORY_CHANGES = 4096;
 
 export type Outcome = Readonly<{ kind: 'applied'; index: number }> | Rejection;
 

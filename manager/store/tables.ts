@@ -17,7 +17,7 @@ export const TABLE_NAMES = [
 ] as const satisfies readonly TableName[];
 
 const NAMED_TABLES = ['service', 'network', 'secret', 'config'] as const;
-export type NamedTable = (typeof NAMED_TABLES)[number];
+type NamedTable = (typeof NAMED_TABLES)[number];
 
 export type AnyObject = Tables[TableName];
 
@@ -25,7 +25,7 @@ export function isTableName(word: string): word is TableName {
   return (TABLE_NAMES as readonly string[]).includes(word);
 }
 
-export function isNamedTable(table: TableName): table is NamedTable {
+function isNamedTable(table: TableName): table is NamedTable {
   return (NAMED_TABLES as readonly string[]).includes(table);
 }
 

@@ -8,11 +8,11 @@ import type { Outcome } from './store.ts';
 import type { Writer } from './types.ts';
 
 /** Of one transaction, encoded: Swarm's limit, well below what one Raft message may hold. */
-export const MAX_TRANSACTION_BYTES = 1.5 * 1024 * 1024;
+const MAX_TRANSACTION_BYTES = 1.5 * 1024 * 1024;
 /** Of one object: it must fit into a snapshot chunk (1 MiB) together with the chunk's own fields. */
-export const MAX_OBJECT_BYTES = 1024 * 1024 - 1024;
+const MAX_OBJECT_BYTES = 1024 * 1024 - 1024;
 /** Of one transaction of a batch, so that no replica is held up by applying it. */
-export const MAX_BATCH_ACTIONS = 1000;
+const MAX_BATCH_ACTIONS = 1000;
 
 /** Where the writer learns how its transactions ended: the store that consensus applies to. */
 export interface OutcomeSource {

@@ -8,7 +8,7 @@ const MAX_NAME_LENGTH = 63; // of a DNS label
 const MAX_FILE_NAME_LENGTH = 64;
 
 /** Names every host has of its own; services may attach to `host` and `none`. */
-export const PREDEFINED_NETWORKS: ReadonlySet<string> = new Set(['host', 'bridge', 'none']);
+const PREDEFINED_NETWORKS: ReadonlySet<string> = new Set(['host', 'bridge', 'none']);
 
 export function checkServiceName(name: string): void {
   if (name === '') throw invalid('name must be provided');
