@@ -21,6 +21,8 @@ export type Wiring = Readonly<{
   netnsPath: string;
   /** Nameserver lines and the rest of /etc/resolv.conf are made from these. */
   nameservers: readonly string[];
+  /** Must be set in the container's network namespace (linux.sysctl of its OCI spec): the name server is reached by them. */
+  sysctls: Readonly<Record<string, string>>;
   /** Host-mode ports with the published port that was bound (dynamic ones filled in). */
   hostPorts: readonly PortConfig[];
   interfaces: readonly Readonly<{
