@@ -49,25 +49,27 @@ export function localTask(task: Task, host: HostFacts, containerId: string): Loc
   };
 }
 
-/** What `docker run --mount type=volume` mounts of this task ask for, templates filled in. */
+/** The volumes that the task mounts, templates filled in. Throws `unimplemented` for drivers' options. */
 export function volumeRequests(
   task: Task,
   host: HostFacts,
-): {
-  name: string;
-  driver: string;
-  labels: Record<string, string>;
-  options: Record<string, string>;
-}[] {
+): { name: string; driver: string; labels: Record<string, string> }[] {
   const context = templateContext(task, host);
   return containerSpec(task)
     .mounts.filter((mount) => mount.type === 'volume')
-    .map((mount) => ({
-      name: expandTemplate(mount.source, context),
-      driver: mount.volume?.driver || 'local',
-      labels: mount.volume?.labels ?? {},
-      options: mount.volume?.driverOptions ?? {},
-    }));
+    .map(({ source, volume }) => {
+      if (Object.keys(volume?.driverOptions ?? {}).length > 0) {
+        throw new ShoalError(
+          'unimplemented',
+          `this is not supported yet: driver options of volume "${source}"`,
+        );
+      }
+      return {
+        name: expandTemplate(source, context),
+        driver: volume?.driver || 'local',
+        labels: volume?.labels ?? {},
+      };
+    });
 }
 
 export type ConfigInputs = Readonly<{

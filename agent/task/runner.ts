@@ -43,12 +43,10 @@ export type RunnerDeps = Readonly<{
 
 export interface VolumeSource {
   /** The named volume, made when it is missing; an empty name makes an anonymous one. */
-  ensure(request: {
-    name: string;
-    driver: string;
-    labels: Readonly<Record<string, string>>;
-    options: Readonly<Record<string, string>>;
-  }): Promise<VolumeMount>;
+  ensure(
+    name: string,
+    options: Readonly<{ driver: string; labels: Readonly<Record<string, string>> }>,
+  ): Promise<VolumeMount>;
 }
 
 const RETRY_FIRST_MS = 200;
@@ -163,7 +161,9 @@ export class TaskRunner {
       ),
       this.#patiently(() => this.#attach(id)),
       Promise.all(
-        volumeRequests(this.#task, deps.host).map((request) => deps.volumes.ensure(request)),
+        volumeRequests(this.#task, deps.host).map(({ name, driver, labels }) =>
+          deps.volumes.ensure(name, { driver, labels }),
+        ),
       ),
     ]);
     const files = await this.#patiently(async () =>

@@ -23,7 +23,7 @@ function setUp() {
     runtime: runtime as unknown as Runtime,
     images: images as unknown as Images,
     dataPlane: dataPlane as unknown as DataPlane,
-    volumes: { ensure: async ({ name }) => ({ name, mountpoint: `/volumes/${name}` }) },
+    volumes: { ensure: async (name) => ({ name, mountpoint: `/volumes/${name}` }) },
     host: { nodeId: 'node', hostname: 'h1', architecture: 'x86_64', os: 'linux' },
     secret: () => undefined,
     config: () => undefined,
