@@ -73,7 +73,7 @@ export class RaftCore implements Raft {
   readonly #membership: Membership;
   readonly #election: Election;
   readonly #forwarded: ForwardedReads;
-  #output = new Output();
+  readonly #output = new Output();
 
   #term: number;
   #vote: RaftId | undefined;
@@ -122,7 +122,7 @@ export class RaftCore implements Raft {
       if (!this.#leadership.tick()) this.#becomeFollower(this.#term, undefined);
       return;
     }
-    this.#output.droppedReads.push(...this.#forwarded.tick());
+    for (const context of this.#forwarded.tick()) this.#output.dropRead(context, 'timed-out');
     this.#election.tick();
     if (this.#election.isDue() && this.#silentTicks === 0) {
       this.#election.restart();
@@ -222,7 +222,7 @@ export class RaftCore implements Raft {
     const leadership = this.#leadership;
     if (leadership !== undefined) {
       for (const context of leadership.drainReads()) {
-        this.#output.droppedReads.push({ context, reason: 'leader-changed' });
+        this.#output.dropRead(context, 'leader-changed');
       }
       this.#leadership = undefined;
       this.#election.restart();
@@ -248,7 +248,9 @@ export class RaftCore implements Raft {
   }
 
   #dropForwarded(): void {
-    this.#output.droppedReads.push(...this.#forwarded.dropAll('leader-changed'));
+    for (const context of this.#forwarded.drain()) {
+      this.#output.dropRead(context, 'leader-changed');
+    }
   }
 
   /** A leader was heard so lately that no other may be elected yet. */
@@ -263,16 +265,18 @@ export class RaftCore implements Raft {
   step(message: Message): void {
     if (message.to !== this.#id) return;
     // A request for a vote may be one that must not move the term: it is judged as a whole.
-    if (message.type === 'vote' || message.type === 'pre-vote') {
+    if (isVoteRequest(message)) {
       this.#onVoteRequest(message);
-    } else if (message.term < this.#term) {
-      this.#onOldTerm(message);
-    } else {
-      if (message.term > this.#term && !isGrantedPreVote(message)) {
-        this.#becomeFollower(message.term, comesFromLeader(message) ? message.from : undefined);
-      }
-      this.#dispatch(message);
+      return;
     }
+    if (message.term < this.#term) {
+      this.#onOldTerm(message);
+      return;
+    }
+    if (message.term > this.#term && !isGrantedPreVote(message)) {
+      this.#becomeFollower(message.term, comesFromLeader(message) ? message.from : undefined);
+    }
+    this.#dispatch(message);
   }
 
   #onVoteRequest(request: VoteRequest): void {
@@ -393,7 +397,7 @@ export class RaftCore implements Raft {
 
   readIndex(context: number): void {
     const reason = this.#startRead(context);
-    if (reason !== undefined) this.#output.droppedReads.push({ context, reason });
+    if (reason !== undefined) this.#output.dropRead(context, reason);
   }
 
   #startRead(context: number): ReadDropReason | undefined {
@@ -410,7 +414,7 @@ export class RaftCore implements Raft {
 
   #onReadIndexReply({ requestId, index }: ReadIndexReply): void {
     const context = this.#forwarded.take(requestId);
-    if (context !== undefined) this.#output.readStates.push({ context, index });
+    if (context !== undefined) this.#output.answerRead(context, index);
   }
 
   // ------------------------------------------------------------------------- the leader's own face
@@ -468,9 +472,6 @@ export class RaftCore implements Raft {
   ready(): Ready {
     if (this.#outstanding !== undefined) throw broken('ready() before advance() of the last one');
     this.#leadership?.flush();
-    const output = this.#output;
-    this.#output = new Output();
-
     const softState = this.#softChanged() ? this.#soft() : undefined;
     const votesMoved = this.#term !== this.#lastHard.term || this.#vote !== this.#lastHard.vote;
     const hardState = this.#hardChanged() ? this.#hard() : undefined;
@@ -497,11 +498,8 @@ export class RaftCore implements Raft {
       snapshot,
       entries,
       mustSync: votesMoved || entries.length > 0 || snapshot !== undefined,
-      messages: output.messages,
-      messagesAfterSync: output.messagesAfterSync,
       committedEntries,
-      readStates: output.readStates,
-      droppedReads: output.droppedReads,
+      ...this.#output.take(),
     };
   }
 
@@ -552,6 +550,10 @@ export class RaftCore implements Raft {
     const { term, vote, commit } = this.#lastHard;
     return term !== this.#term || vote !== this.#vote || commit !== this.#log.commit;
   }
+}
+
+function isVoteRequest(message: Message): message is VoteRequest {
+  return message.type === 'vote' || message.type === 'pre-vote';
 }
 
 function comesFromLeader(message: Message): boolean {

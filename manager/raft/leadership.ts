@@ -294,7 +294,7 @@ export class Leadership {
 
   #answer({ from, key, index }: ConfirmedRead): void {
     if (from === this.#options.id) {
-      this.#output.readStates.push({ context: key, index });
+      this.#output.answerRead(key, index);
       return;
     }
     const envelope = { from: this.#options.id, to: from, term: this.#term };

@@ -1,5 +1,5 @@
 import { unreachable } from '../../shared/unreachable.ts';
-import type { DroppedRead, Message, ReadState } from './types.ts';
+import type { DroppedRead, Message, ReadDropReason, ReadState, Ready } from './types.ts';
 
 /**
  * Whether a message may leave before this node's state is on disk. All others vouch for something
@@ -29,22 +29,44 @@ function mayLeaveBeforeSync(message: Message): boolean {
 
 /** What has piled up for the next `Ready`. */
 export class Output {
-  messages: Message[] = [];
-  messagesAfterSync: Message[] = [];
-  readStates: ReadState[] = [];
-  droppedReads: DroppedRead[] = [];
+  #messages: Message[] = [];
+  #messagesAfterSync: Message[] = [];
+  #readStates: ReadState[] = [];
+  #droppedReads: DroppedRead[] = [];
 
   send(message: Message): void {
-    if (mayLeaveBeforeSync(message)) this.messages.push(message);
-    else this.messagesAfterSync.push(message);
+    if (mayLeaveBeforeSync(message)) this.#messages.push(message);
+    else this.#messagesAfterSync.push(message);
+  }
+
+  answerRead(context: number, index: number): void {
+    this.#readStates.push({ context, index });
+  }
+
+  dropRead(context: number, reason: ReadDropReason): void {
+    this.#droppedReads.push({ context, reason });
   }
 
   isEmpty(): boolean {
     return (
-      this.messages.length === 0 &&
-      this.messagesAfterSync.length === 0 &&
-      this.readStates.length === 0 &&
-      this.droppedReads.length === 0
+      this.#messages.length === 0 &&
+      this.#messagesAfterSync.length === 0 &&
+      this.#readStates.length === 0 &&
+      this.#droppedReads.length === 0
     );
+  }
+
+  take(): Pick<Ready, 'messages' | 'messagesAfterSync' | 'readStates' | 'droppedReads'> {
+    const taken = {
+      messages: this.#messages,
+      messagesAfterSync: this.#messagesAfterSync,
+      readStates: this.#readStates,
+      droppedReads: this.#droppedReads,
+    };
+    this.#messages = [];
+    this.#messagesAfterSync = [];
+    this.#readStates = [];
+    this.#droppedReads = [];
+    return taken;
   }
 }

@@ -1,4 +1,4 @@
-import type { DroppedRead, RaftId, ReadDropReason } from './types.ts';
+import type { RaftId } from './types.ts';
 
 /** A read on its way through a leader: `from` asked, under its own `key` (a context or request id). */
 export type PendingRead = Readonly<{ from: RaftId; key: number }>;
@@ -105,21 +105,22 @@ export class ForwardedReads {
     return read?.context;
   }
 
-  /** One tick; gives the reads that nobody answered in time. */
-  tick(): DroppedRead[] {
+  /** One tick; gives the contexts of reads that nobody answered in time. */
+  tick(): number[] {
     this.#now++;
-    const expired: DroppedRead[] = [];
-    for (const [requestId, read] of this.#pending) {
-      if (read.deadline > this.#now) break; // in the order they were added
-      expired.push({ context: read.context, reason: 'timed-out' });
+    const expired: number[] = [];
+    for (const [requestId, { context, deadline }] of this.#pending) {
+      if (deadline > this.#now) break; // in the order they were added
+      expired.push(context);
       this.#pending.delete(requestId);
     }
     return expired;
   }
 
-  dropAll(reason: ReadDropReason): DroppedRead[] {
-    const dropped = [...this.#pending.values()].map(({ context }) => ({ context, reason }));
+  /** Contexts of all that is pending: the leader that was asked is none any more. */
+  drain(): number[] {
+    const contexts = [...this.#pending.values()].map(({ context }) => context);
     this.#pending.clear();
-    return dropped;
+    return contexts;
   }
 }
