@@ -13,7 +13,7 @@ export function sameTaskSpec(a: TaskSpec | undefined, b: TaskSpec | undefined): 
 export function replacesTasks(from: ServiceSpec, to: ServiceSpec): boolean {
   return (
     !sameTaskSpec(from.task, to.task) ||
-    !sameValue(hostPorts(from.endpoint?.ports), hostPorts(to.endpoint?.ports))
+    taskPortsKey(from.endpoint?.ports ?? []) !== taskPortsKey(to.endpoint?.ports ?? [])
   );
 }
 
@@ -24,14 +24,26 @@ export function replacesTasks(from: ServiceSpec, to: ServiceSpec): boolean {
  */
 export function isUpToDate(task: Task, service: Service): boolean {
   if (task.specVersion >= service.specVersion) return true;
-  return (
-    sameTaskSpec(withoutConstraints(task.spec), withoutConstraints(service.spec?.task)) &&
-    sameValue(hostPorts(task.ports), hostPorts(service.spec?.endpoint?.ports))
-  );
+  if (taskPortsKey(task.ports) !== taskPortsKey(service.spec?.endpoint?.ports ?? [])) return false;
+  const wanted = service.spec?.task;
+  // A task takes the cluster's default when its service names no log driver.
+  const own =
+    task.spec && wanted?.logDriver === undefined
+      ? { ...task.spec, logDriver: undefined }
+      : task.spec;
+  return sameTaskSpec(withoutConstraints(own), withoutConstraints(wanted));
 }
 
-function hostPorts(ports: readonly PortConfig[] | undefined): PortConfig[] {
-  return (ports ?? []).filter(({ publishMode }) => publishMode === 'host');
+/**
+ * What of the ports concerns a task itself: those bound on its host, and whether it needs the
+ * ingress network at all. Which number the cluster publishes concerns the data plane only.
+ */
+export function taskPortsKey(ports: readonly PortConfig[]): string {
+  const bound = ports
+    .filter(({ publishMode }) => publishMode === 'host')
+    .map((port) => `${port.protocol || 'tcp'}/${port.publishedPort}/${port.targetPort}`);
+  const ingress = ports.some(({ publishMode }) => publishMode !== 'host');
+  return `${ingress}:${bound.sort().join()}`;
 }
 
 function withoutAuth(spec: TaskSpec | undefined): TaskSpec | undefined {

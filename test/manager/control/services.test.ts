@@ -109,8 +109,11 @@ test('spec_version counts changes of the task only, and only they begin an updat
   const published = await change({ ...replicas, task, endpoint: { ports: [hostPort] } });
   t.is(published.specVersion, 4, 'a host-mode port is part of the task');
   const ingress = { targetPort: 80, publishedPort: 81 };
-  const more = await change({ ...replicas, task, endpoint: { ports: [hostPort, ingress] } });
-  t.is(more.specVersion, 4, 'an ingress port is not');
+  const first = await change({ ...replicas, task, endpoint: { ports: [hostPort, ingress] } });
+  t.is(first.specVersion, 5, 'with the first ingress port tasks need the ingress network');
+  const ports = [hostPort, ingress, { targetPort: 82, publishedPort: 82 }];
+  const more = await change({ ...replicas, task, endpoint: { ports } });
+  t.is(more.specVersion, 5, 'which others they are is no concern of theirs');
   t.is(more.updateStatus, undefined);
 });
 

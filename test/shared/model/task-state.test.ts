@@ -40,7 +40,7 @@ test('tasks are named by slot, those of global services by node', (t) => {
   t.is(taskName({ id: 'i', serviceName: 'web', slot: 0, nodeId: 'n' }), 'web.n.i');
 });
 
-test('credentials and ingress ports replace no task, host-mode ports and images do', (t) => {
+test('credentials and other ingress ports replace no task, the first one, host-mode ports and images do', (t) => {
   const base = { name: 'web', task: { container: { image: 'a', registryAuth: '1' } } };
   const spec = (fields: object) => serviceFixture({ spec: { ...base, ...fields } }).spec;
   const [from] = [spec({})];
@@ -50,7 +50,11 @@ test('credentials and ingress ports replace no task, host-mode ports and images 
   };
   t.false(replaces({}));
   t.false(replaces({ task: { container: { image: 'a', registryAuth: '2' } } }));
-  t.false(replaces({ endpoint: { ports: [{ targetPort: 80, publishMode: 'ingress' }] } }));
+  t.true(replaces({ endpoint: { ports: [{ targetPort: 80, publishMode: 'ingress' }] } }));
+  const published = (publishedPort: number) =>
+    spec({ endpoint: { ports: [{ targetPort: 80, publishedPort, publishMode: 'ingress' }] } });
+  const [at80, at81] = [published(80), published(81)];
+  t.false(at80 && at81 ? replacesTasks(at80, at81) : true);
   t.false(replaces({ labels: { a: 'b' } }));
   t.true(replaces({ endpoint: { ports: [{ targetPort: 80, publishMode: 'host' }] } }));
   t.true(replaces({ task: { container: { image: 'b' } } }));
@@ -73,4 +77,15 @@ test('a task of an older version is up to date when only constraints changed', (
   });
   const plain = taskOf(constrained, { specVersion: 1, spec: { container: { image: 'a' } } });
   t.true(isUpToDate(plain, constrained));
+  const logged = {
+    ...plain,
+    spec: { ...plain.spec, logDriver: { name: 'json-file', options: {} } },
+  };
+  t.true(isUpToDate(logged as typeof plain, constrained), "the cluster's default log driver");
+  const bound = taskOf(constrained, {
+    specVersion: 1,
+    spec: { container: { image: 'a' } },
+    ports: [{ targetPort: 80, publishMode: 'host' }],
+  });
+  t.false(isUpToDate(bound, constrained));
 });

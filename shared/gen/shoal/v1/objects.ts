@@ -425,7 +425,7 @@ export interface Service {
     | ServiceSpec
     | undefined;
   /**
-   * Counts from 1 the changes that replace tasks (of `spec.task`, of host-mode ports): tasks carry the
+   * Counts from 1 the changes that replace tasks (of `spec.task`, of ports that concern a task): tasks carry the
    * one they were made from.
    */
   specVersion: number;
