@@ -1,0 +1,148 @@
+import { isShoalError, messageOf, NotLeaderError, ShoalError } from '../../shared/errors.ts';
+import { type Node, NodeRole } from '../../shared/gen/shoal/v1/objects.ts';
+import type {
+  JoinRaftRequest,
+  JoinRaftResponse,
+  RaftMember,
+} from '../../shared/gen/shoal/v1/peer.ts';
+import { newId } from '../../shared/ids.ts';
+import type { Log } from '../../shared/log.ts';
+import type { Random } from '../../shared/random.ts';
+import type { Consensus, ConsensusStatus } from '../raft/consensus.ts';
+import { updateAction } from '../store/tables.ts';
+import type { ReadView, Writer } from '../store/types.ts';
+
+export type MembersDeps = Readonly<{
+  store: ReadView;
+  writer: Writer;
+  consensus: Pick<
+    Consensus,
+    'status' | 'onStatus' | 'addMember' | 'removeMember' | 'transferLeadership'
+  >;
+  random: Random;
+  log: Log;
+}>;
+
+/** Several writers touch node objects; a conflict with one of them is not the caller's to know. */
+const WRITE_TRIES = 5;
+
+/**
+ * Which managers take part in consensus, and what the store says of it. Works on the leader; throws
+ * NotLeaderError elsewhere.
+ */
+export class Members {
+  readonly #deps: MembersDeps;
+
+  constructor(deps: MembersDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * Adds the node as a learner under a fresh identity; it is promoted once it has caught up. A node that
+   * asks again (its first answer was lost, or its log) gets a new identity and loses the old one.
+   */
+  async join(request: JoinRaftRequest, signal?: AbortSignal): Promise<JoinRaftResponse> {
+    const { store, consensus, random, log } = this.#deps;
+    const { nodeId, address, raftAddress } = request;
+    this.#requireLeader();
+    const node = store.get('node', nodeId);
+    if (node?.spec?.role !== NodeRole.MANAGER) {
+      const why = `node ${nodeId} is not a manager: promote it first`;
+      throw new ShoalError('failed-precondition', why);
+    }
+    for (const [what, value] of Object.entries({ address, raftAddress })) {
+      if (value === '') throw new ShoalError('invalid-argument', `${what}: host:port expected`);
+    }
+    await this.#removeMembersOf(nodeId, signal);
+    const member: RaftMember = { raftId: newId(random), nodeId, address, raftAddress };
+    await consensus.addMember(member, signal);
+    await this.#setStatus(nodeId, member, signal);
+    log.info('a manager has joined', { nodeId, raftId: member.raftId });
+    const members = consensus.status().members.map((each) => each.member);
+    const isListed = members.some(({ raftId }) => raftId === member.raftId);
+    return { raftId: member.raftId, members: isListed ? members : [...members, member] };
+  }
+
+  /** Takes the node out of consensus; no error when it is not in it. The leader hands over first. */
+  async leave(nodeId: string, signal?: AbortSignal): Promise<void> {
+    const { consensus, store, log } = this.#deps;
+    const status = this.#requireLeader();
+    const isLeader = membersOf(status, nodeId).some(({ raftId }) => raftId === status.raftId);
+    if (isLeader && status.members.some(({ member }) => member.nodeId !== nodeId)) {
+      log.info('handing over leadership: this manager leaves', { nodeId });
+      await consensus.transferLeadership(undefined, signal);
+      throw new NotLeaderError(undefined); // the next leader takes it out
+    }
+    await this.#removeMembersOf(nodeId, signal);
+    if (store.get('node', nodeId)?.managerStatus !== undefined) {
+      await this.#setStatus(nodeId, undefined, signal);
+    }
+  }
+
+  /**
+   * Takes out whoever is a member but no longer a manager's node: demoted, or removed. Called by the
+   * loop below; one failure does not keep the others.
+   */
+  async sweep(signal: AbortSignal): Promise<void> {
+    for (const nodeId of strays(this.#deps.store, this.#deps.consensus.status())) {
+      try {
+        await this.leave(nodeId, signal);
+        this.#deps.log.info('a manager was taken out', { nodeId });
+      } catch (error) {
+        if (signal.aborted || isShoalError(error, 'unavailable')) return; // the next leader's work
+        this.#deps.log.warn('cannot take a manager out', { nodeId, error: messageOf(error) });
+      }
+    }
+  }
+
+  #requireLeader(): ConsensusStatus {
+    const status = this.#deps.consensus.status();
+    if (status.isLeader) return status;
+    const leader = status.members.find(({ member }) => member.raftId === status.leaderRaftId);
+    throw new NotLeaderError(leader?.member.nodeId);
+  }
+
+  async #removeMembersOf(nodeId: string, signal: AbortSignal | undefined): Promise<void> {
+    const { consensus } = this.#deps;
+    for (const { raftId } of membersOf(consensus.status(), nodeId)) {
+      await consensus.removeMember(raftId, signal);
+    }
+  }
+
+  async #setStatus(
+    nodeId: string,
+    member: RaftMember | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { store, writer } = this.#deps;
+    for (let tries = 1; ; tries++) {
+      const node = store.get('node', nodeId);
+      if (node === undefined) return;
+      const managerStatus = member && {
+        raftId: member.raftId,
+        address: member.address,
+        raftAddress: member.raftAddress,
+        leader: false,
+        reachable: false,
+      };
+      try {
+        const next: Node = { ...node, managerStatus };
+        await writer.write([updateAction('node', next)], signal);
+        return;
+      } catch (error) {
+        if (!isShoalError(error, 'out-of-sequence') || tries >= WRITE_TRIES) throw error;
+      }
+    }
+  }
+}
+
+/** Nodes of members that should be none: not (any more) a node of the cluster with a manager's role. */
+export function strays(view: ReadView, status: ConsensusStatus): string[] {
+  const nodeIds = new Set(status.members.map(({ member }) => member.nodeId));
+  for (const node of view.all('node')) if (node.managerStatus !== undefined) nodeIds.add(node.id);
+  return [...nodeIds].filter((nodeId) => view.get('node', nodeId)?.spec?.role !== NodeRole.MANAGER);
+}
+
+function membersOf(status: ConsensusStatus, nodeId: string): RaftMember[] {
+  return status.members.map(({ member }) => member).filter((member) => member.nodeId === nodeId);
+}

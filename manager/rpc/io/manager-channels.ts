@@ -1,0 +1,75 @@
+import type { LogMessage, LogSubscription } from '../../../shared/gen/shoal/v1/logs.ts';
+import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
+import type { IdentitySource } from '../../../shared/pki/identity.ts';
+import {
+  type Channel,
+  clusterCredentials,
+  openChannel,
+  serverStream,
+  unary,
+} from '../../../shared/rpc/io/client.ts';
+import type { PeerLogs } from '../../logs/broker.ts';
+import type { ReportCalls } from '../leader-link.ts';
+
+type Credentials = ReturnType<typeof clusterCredentials>;
+
+/** A report that takes longer than this is out of date anyway, or its leader is gone. */
+const STATUS_DEADLINE_MS = 5_000;
+const DIGEST_DEADLINE_MS = 1_000;
+
+/** Channels to the other managers, one each, opened when first needed. */
+export class ManagerChannels implements ReportCalls, PeerLogs {
+  readonly #credentials: Credentials;
+  readonly #channels = new Map<string, Channel>();
+
+  constructor(identity: IdentitySource) {
+    this.#credentials = clusterCredentials(identity);
+  }
+
+  to(address: string): Channel {
+    const known = this.#channels.get(address);
+    if (known !== undefined) return known;
+    const channel = openChannel(address, this.#credentials, {
+      // A leader without power must be noticed within an election, not minutes later.
+      'grpc.keepalive_time_ms': 2_000,
+      'grpc.keepalive_timeout_ms': 2_000,
+    });
+    this.#channels.set(address, channel);
+    return channel;
+  }
+
+  /** Closes channels to addresses that no manager has any more. */
+  keepOnly(addresses: ReadonlySet<string>): void {
+    for (const [address, channel] of this.#channels) {
+      if (addresses.has(address)) continue;
+      channel.close();
+      this.#channels.delete(address);
+    }
+  }
+
+  async reportTaskStatuses(
+    ...[address, batch, signal]: Parameters<ReportCalls['reportTaskStatuses']>
+  ): Promise<void> {
+    const options = { signal, deadlineMs: STATUS_DEADLINE_MS, mutates: true };
+    await unary(this.to(address), PeerService.reportTaskStatuses, batch, options);
+  }
+
+  async reportLiveness(
+    ...[address, digest, signal]: Parameters<ReportCalls['reportLiveness']>
+  ): Promise<void> {
+    const options = { signal, deadlineMs: DIGEST_DEADLINE_MS };
+    await unary(this.to(address), PeerService.reportLiveness, digest, options);
+  }
+
+  logs(
+    address: string,
+    subscription: LogSubscription,
+    signal: AbortSignal,
+  ): AsyncIterable<LogMessage> {
+    return serverStream(this.to(address), PeerService.logs, subscription, { signal });
+  }
+
+  close(): void {
+    this.keepOnly(new Set());
+  }
+}

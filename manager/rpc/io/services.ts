@@ -1,0 +1,290 @@
+import type { Clock } from '../../../shared/clock.ts';
+import { ShoalError } from '../../../shared/errors.ts';
+import { CertificateAuthorityService } from '../../../shared/gen/shoal/v1/ca.ts';
+import { ControlService } from '../../../shared/gen/shoal/v1/control.ts';
+import { DispatcherService } from '../../../shared/gen/shoal/v1/dispatcher.ts';
+import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
+import type { Log } from '../../../shared/log.ts';
+import type { IdentitySource } from '../../../shared/pki/identity.ts';
+import type { Random } from '../../../shared/random.ts';
+import {
+  handleBidi,
+  handleServerStream,
+  handleUnary,
+  type RpcServer,
+} from '../../../shared/rpc/io/server.ts';
+import { CertificateAuthority } from '../../ca/authority.ts';
+import { localSigner } from '../../ca/io/signer.ts';
+import { listChunks } from '../../control/chunks.ts';
+import type { Control } from '../../control/control.ts';
+import { Dispatcher } from '../../dispatcher/dispatcher.ts';
+import { factsOf, touchesFacts } from '../../dispatcher/facts.ts';
+import { LeaderLiveness } from '../../dispatcher/leader-liveness.ts';
+import { LogBroker } from '../../logs/broker.ts';
+import { runMembers } from '../../members/loop.ts';
+import { Members } from '../../members/members.ts';
+import type { Consensus } from '../../raft/consensus.ts';
+import type { WatchableStore, Writer } from '../../store/types.ts';
+import { Guard } from '../guard.ts';
+import { leaderLink, leaderSide } from '../leader-link.ts';
+import { ManagerChannels } from './manager-channels.ts';
+import { Methods } from './methods.ts';
+
+export type ManagerServicesDeps = Readonly<{
+  identity: IdentitySource;
+  store: WatchableStore;
+  writer: Writer;
+  consensus: Consensus;
+  control: Control;
+  clock: Clock;
+  random: Random;
+  log: Log;
+}>;
+
+export type LeaderLoop = Readonly<{ name: string; run: (signal: AbortSignal) => Promise<void> }>;
+
+export type ManagerServices = Readonly<{
+  /** Puts all services on the server; before it listens. */
+  register(server: RpcServer): void;
+  /** To be run while this manager leads; each ends when its signal aborts. */
+  leaderLoops: readonly LeaderLoop[];
+  /** To be run as long as the manager: sessions, reports to the leader. Ends all streams with the signal. */
+  run(signal: AbortSignal): Promise<void>;
+  dispatcher: Dispatcher;
+  liveness: LeaderLiveness;
+  members: Members;
+  authority: CertificateAuthority;
+  logs: LogBroker;
+}>;
+
+/** The gRPC face of a manager, put together. */
+export function createManagerServices(deps: ManagerServicesDeps): ManagerServices {
+  const { identity, store, writer, consensus, control, clock, random, log } = deps;
+  const { nodeId, clusterId } = identity.current().holder;
+  const stop = new AbortController();
+  const channels = new ManagerChannels(identity);
+  const liveness = new LeaderLiveness({
+    store,
+    writer,
+    clock,
+    log: log.with({ part: 'liveness' }),
+  });
+  const members = new Members({
+    store,
+    writer,
+    consensus,
+    random,
+    log: log.with({ part: 'members' }),
+  });
+  const authority = new CertificateAuthority({
+    store,
+    writer,
+    signer: localSigner,
+    clock,
+    random,
+    log: log.with({ part: 'ca' }),
+  });
+  const side = leaderSide(writer, liveness);
+  const dispatcher = new Dispatcher({
+    nodeId,
+    store,
+    consensus,
+    leader: leaderLink(consensus, side, channels),
+    clock,
+    random,
+    log: log.with({ part: 'dispatcher' }),
+  });
+  const logs = new LogBroker({
+    nodeId,
+    store,
+    sessions: dispatcher,
+    peers: channels,
+    clock,
+    random,
+    log: log.with({ part: 'logs' }),
+  });
+  const guard = new Guard({ store, consensus, clusterId });
+  const methods = new Methods({ nodeId, guard, channels, consensus, clock, stop: stop.signal });
+
+  function register(server: RpcServer): void {
+    server.serve(ControlService, controlHandlers(methods, control, logs, consensus));
+    server.serve(DISPATCHER_ON_SERVER, dispatcherHandlers(methods, dispatcher, logs));
+    server.serve(CertificateAuthorityService, authorityHandlers(methods, authority));
+    server.serve(PeerService, peerHandlers(methods, { members, side, logs }));
+  }
+
+  async function run(signal: AbortSignal): Promise<void> {
+    const unsubscribe = store.onCommit((batch) => {
+      if (!touchesFacts(batch)) return;
+      channels.keepOnly(new Set(factsOf(store).managers.map(({ address }) => address)));
+    });
+    try {
+      await dispatcher.run(signal);
+    } finally {
+      unsubscribe();
+      stop.abort(new ShoalError('unavailable', 'this manager stops: use another one'));
+      channels.close();
+    }
+  }
+
+  return {
+    register,
+    run,
+    leaderLoops: [
+      { name: 'liveness', run: (signal) => liveness.run(signal) },
+      { name: 'members', run: (signal) => runMembers({ members, store, clock }, signal) },
+    ],
+    dispatcher,
+    liveness,
+    members,
+    authority,
+    logs,
+  };
+}
+
+function controlHandlers(
+  methods: Methods,
+  control: Control,
+  logs: LogBroker,
+  consensus: Pick<Consensus, 'readBarrier'>,
+) {
+  const path = {
+    get: ControlService.get.path,
+    list: ControlService.list.path,
+    getCluster: ControlService.getCluster.path,
+    watch: ControlService.watch.path,
+    serviceLogs: ControlService.serviceLogs.path,
+  };
+  return {
+    get: handleUnary(methods.here(path.get, (request, signal) => control.get(request, signal))),
+    list: handleServerStream(
+      methods.stream(path.list, async function* (request, signal) {
+        yield* listChunks(await control.list(request, signal));
+      }),
+    ),
+    create: handleUnary(
+      methods.onLeader(ControlService.create, (request, signal) => control.create(request, signal)),
+    ),
+    update: handleUnary(
+      methods.onLeader(ControlService.update, (request, signal) => control.update(request, signal)),
+    ),
+    remove: handleUnary(
+      methods.onLeader(ControlService.remove, async (request, signal) => {
+        await control.remove(request, signal);
+        return {};
+      }),
+    ),
+    getCluster: handleUnary(
+      methods.here(path.getCluster, (_request, signal) => control.getCluster(signal)),
+    ),
+    updateCluster: handleUnary(
+      methods.onLeader(ControlService.updateCluster, (request, signal) =>
+        control.updateCluster(request, signal),
+      ),
+    ),
+    watch: handleServerStream(
+      methods.stream(path.watch, (request, signal) => control.watch(request, signal)),
+    ),
+    serviceLogs: handleServerStream(
+      methods.stream(path.serviceLogs, async function* (request, signal) {
+        await consensus.readBarrier(signal);
+        yield* logs.subscribe(request, signal);
+      }),
+    ),
+  } satisfies Parameters<typeof RpcServer.prototype.serve<typeof ControlService>>[1];
+}
+
+/**
+ * The same service on the wire, with two differences on this side: sessions give messages
+ * (ManagerMessage) that are encoded already, and a publication is answered while it still goes on when nobody reads it any more.
+ */
+const DISPATCHER_ON_SERVER = {
+  session: {
+    ...DispatcherService.session,
+    responseSerialize: (bytes: Uint8Array): Buffer =>
+      Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+    responseDeserialize: (bytes: Buffer): Uint8Array => bytes,
+  },
+  publishLogs: { ...DispatcherService.publishLogs, responseStream: true as const },
+} as const;
+
+function dispatcherHandlers(methods: Methods, dispatcher: Dispatcher, logs: LogBroker) {
+  const { session, publishLogs } = DISPATCHER_ON_SERVER;
+  return {
+    session: handleBidi(
+      methods.stream(session.path, (requests, signal, { nodeId }) =>
+        dispatcher.session(nodeId, requests, signal),
+      ),
+    ),
+    publishLogs: handleBidi(
+      methods.stream(publishLogs.path, async function* (publications, _signal, { nodeId }) {
+        await logs.publish(nodeId, publications);
+        yield {};
+      }),
+    ),
+  } satisfies Parameters<typeof RpcServer.prototype.serve<typeof DISPATCHER_ON_SERVER>>[1];
+}
+
+function authorityHandlers(methods: Methods, authority: CertificateAuthority) {
+  const service = CertificateAuthorityService;
+  return {
+    getRootCertificate: handleUnary(
+      methods.here(service.getRootCertificate.path, () => authority.getRootCertificate()),
+    ),
+    issueNodeCertificate: handleUnary(
+      methods.onLeader(service.issueNodeCertificate, (request, signal) =>
+        authority.issue(request, signal),
+      ),
+    ),
+    renewNodeCertificate: handleUnary(
+      methods.onLeader(service.renewNodeCertificate, ({ csrPem }, signal, { nodeId }) =>
+        authority.renew(nodeId, csrPem, signal),
+      ),
+    ),
+  } satisfies Parameters<typeof RpcServer.prototype.serve<typeof service>>[1];
+}
+
+type PeerDeps = Readonly<{
+  members: Members;
+  side: ReturnType<typeof leaderSide>;
+  logs: LogBroker;
+}>;
+
+function peerHandlers(methods: Methods, { members, side, logs }: PeerDeps) {
+  const own = (what: string, claimed: string, nodeId: string): void => {
+    if (claimed === nodeId) return;
+    const why = `${what}: node ${nodeId} cannot speak for node ${claimed}`;
+    throw new ShoalError('permission-denied', why);
+  };
+  return {
+    joinRaft: handleUnary(
+      methods.onLeader(PeerService.joinRaft, async (request, signal, { nodeId }) => {
+        own('node_id', request.nodeId, nodeId);
+        return members.join(request, signal);
+      }),
+    ),
+    leaveRaft: handleUnary(
+      methods.onLeader(PeerService.leaveRaft, async (request, signal, { nodeId }) => {
+        await members.leave(request.nodeId || nodeId, signal);
+        return {};
+      }),
+    ),
+    // These two are sent to the leader only, by managers that know it: they are not sent on.
+    reportTaskStatuses: handleUnary(
+      methods.here(PeerService.reportTaskStatuses.path, async (request, signal) => {
+        await side.takeStatuses(request, signal);
+        return {};
+      }),
+    ),
+    reportLiveness: handleUnary(
+      methods.here(PeerService.reportLiveness.path, (request, _signal, { nodeId }) => {
+        own('manager_id', request.managerId, nodeId);
+        side.takeDigest(request);
+        return {};
+      }),
+    ),
+    logs: handleServerStream(
+      methods.stream(PeerService.logs.path, (request, signal) => logs.local(request, signal)),
+    ),
+  } satisfies Parameters<typeof RpcServer.prototype.serve<typeof PeerService>>[1];
+}

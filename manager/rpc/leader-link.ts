@@ -1,0 +1,65 @@
+import { NotLeaderError } from '../../shared/errors.ts';
+import type { LivenessDigest, TaskStatusBatch } from '../../shared/gen/shoal/v1/peer.ts';
+import type { LeaderLink } from '../dispatcher/dispatcher.ts';
+import type { Consensus } from '../raft/consensus.ts';
+import { taskStatusAction } from '../store/tables.ts';
+import type { Writer } from '../store/types.ts';
+import { writeInBatches } from '../store/writer.ts';
+import { routeTo } from './forward.ts';
+
+/** What the leader does with the reports of managers, its own included. */
+export interface LeaderSide {
+  /** Resolves once committed. */
+  takeStatuses(batch: TaskStatusBatch, signal: AbortSignal): Promise<void>;
+  /** Throws NotLeaderError while it is not ready for digests. */
+  takeDigest(digest: LivenessDigest): void;
+}
+
+export function leaderSide(
+  writer: Writer,
+  liveness: { report(digest: LivenessDigest): void },
+): LeaderSide {
+  return {
+    takeStatuses: ({ changes }, signal) =>
+      writeInBatches(
+        writer,
+        changes.flatMap(({ taskId, status }) => (status ? [taskStatusAction(taskId, status)] : [])),
+        signal,
+      ),
+    takeDigest: (digest) => liveness.report(digest),
+  };
+}
+
+/** The calls to another manager that carry reports. */
+export interface ReportCalls {
+  reportTaskStatuses(address: string, batch: TaskStatusBatch, signal: AbortSignal): Promise<void>;
+  reportLiveness(address: string, digest: LivenessDigest, signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * To whoever leads now. It neither waits for a leader nor tries again: who reports does, with what is
+ * new by then.
+ */
+export function leaderLink(
+  consensus: Pick<Consensus, 'status'>,
+  side: LeaderSide,
+  calls: ReportCalls,
+): LeaderLink {
+  const address = (): string | undefined => {
+    const route = routeTo(consensus.status());
+    if (route.kind === 'unknown') throw new NotLeaderError(undefined);
+    return route.kind === 'there' ? route.address : undefined;
+  };
+  return {
+    async reportTaskStatuses(batch, signal) {
+      const there = address();
+      if (there === undefined) await side.takeStatuses(batch, signal);
+      else await calls.reportTaskStatuses(there, batch, signal);
+    },
+    async reportLiveness(digest, signal) {
+      const there = address();
+      if (there === undefined) side.takeDigest(digest);
+      else await calls.reportLiveness(there, digest, signal);
+    },
+  };
+}
