@@ -43,6 +43,10 @@ export class Mirror implements ClusterView {
     }
   }
 
+  get nodeCount(): number {
+    return this.#nodes.size;
+  }
+
   nodes(): Iterable<Node> {
     return this.#nodes.values();
   }

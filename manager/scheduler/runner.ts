@@ -9,6 +9,8 @@ import { Queue, type WaitingGroup } from './queue.ts';
 
 /** Tasks placed, and tasks told why not, in one round: the rest has the next, others get the thread. */
 const SLICE = 5000;
+/** Looks of a group at a node in one round, for the same reason: about 50 ms. */
+const MAX_LOOKS = 100_000;
 /** Refused tasks are tried again at most this often, however fast room comes and goes. */
 const RETRY_MS = 50;
 /** A reason that was told is replaced by another one at most this often. */
@@ -108,8 +110,10 @@ class Scheduler implements LoopBody {
   #takeSlice(): { taken: Map<Group, WaitingGroup>; more: boolean } {
     const taken = new Map<Group, WaitingGroup>();
     let left = SLICE;
+    let looks = MAX_LOOKS;
     for (const waiting of this.#queue.fresh()) {
-      if (left === 0) return { taken, more: true };
+      if (left === 0 || looks <= 0) return { taken, more: true };
+      looks -= waiting.nodeId === undefined ? this.#mirror.nodeCount : 1;
       const tasks = [...waiting.tasks.values()].sort(bySlot).slice(0, left);
       const [first] = tasks;
       if (first === undefined) continue;
