@@ -1,5 +1,17 @@
-import type { ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
-import type { NodeAvailability, NodeDescription } from '../../shared/gen/shoal/v1/objects.ts';
+import type {
+  ClusterInfo,
+  ListRequest,
+  ServiceStatusCount,
+  UpdateClusterRequest,
+  UpdateRequest,
+  WatchChunk,
+} from '../../shared/gen/shoal/v1/control.ts';
+import type { LogMessage, LogSubscription } from '../../shared/gen/shoal/v1/logs.ts';
+import type {
+  NodeAvailability,
+  NodeDescription,
+  StoreObject,
+} from '../../shared/gen/shoal/v1/objects.ts';
 
 /** Where this host stands, as `docker info` shows it. */
 export type NodeStanding = Readonly<{
@@ -45,4 +57,76 @@ export interface Membership {
   leave(force: boolean, signal: AbortSignal): Promise<void>;
   /** Present while this host is a manager. */
   clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined>;
+}
+
+type StoreKinds = NonNullable<StoreObject['kind']>;
+export type ObjectKind = Exclude<StoreKinds['$case'], 'cluster'>;
+export type ObjectOf<K extends ObjectKind> = Extract<StoreKinds, { $case: K }>['value'];
+
+/**
+ * The cluster, through the manager of this host. Objects of another kind than asked for never come
+ * back. Errors are ShoalError with the manager's words.
+ */
+export interface ControlClient {
+  /** By full id, else exact name, else unique id prefix. */
+  get<K extends ObjectKind>(kind: K, id: string, signal?: AbortSignal): Promise<ObjectOf<K>>;
+  list<K extends ObjectKind>(
+    kind: K,
+    request: Partial<Omit<ListRequest, 'kind'>>,
+    signal?: AbortSignal,
+  ): Promise<
+    Readonly<{
+      objects: readonly ObjectOf<K>[];
+      /** Services listed with `withStatus`: one for each object, in their order. */
+      serviceStatus: readonly ServiceStatusCount[];
+      index: number;
+    }>
+  >;
+  create(object: StoreObject, signal?: AbortSignal): Promise<StoreObject>;
+  update(request: UpdateRequest, signal?: AbortSignal): Promise<StoreObject>;
+  remove(kind: ObjectKind, id: string, force: boolean, signal?: AbortSignal): Promise<void>;
+  getCluster(signal?: AbortSignal): Promise<ClusterInfo>;
+  updateCluster(request: UpdateClusterRequest, signal?: AbortSignal): Promise<ClusterInfo>;
+  /** Changes from now on, until the signal aborts; throws when the manager goes away. */
+  watch(kinds: readonly ObjectKind[], signal: AbortSignal): AsyncIterable<WatchChunk>;
+  /** Lines as they come; ends after the last one unless it follows. */
+  serviceLogs(subscription: LogSubscription, signal: AbortSignal): AsyncIterable<LogMessage>;
+}
+
+/** What this host is, as `docker info` and `docker version` show it. Read once. */
+export type HostFacts = Readonly<{
+  hostname: string;
+  kernelVersion: string;
+  operatingSystem: string;
+  osVersion: string;
+  /** As `uname -m`: x86_64. */
+  machine: string;
+  /** As Go: amd64. */
+  architecture: string;
+  cpus: number;
+  memoryBytes: number;
+  cgroupVersion: 1 | 2;
+  stateDirectory: string;
+  containerdVersion: string;
+  runcVersion: string;
+  /** Shoal's own version. */
+  shoalVersion: string;
+}>;
+
+/** One process as `ps -ef` shows it. */
+export type ProcessRow = Readonly<{
+  user: string;
+  pid: number;
+  parentPid: number;
+  cpuPercent: number;
+  /** Unix seconds. */
+  startedAt: number;
+  tty: string;
+  cpuSeconds: number;
+  command: string;
+}>;
+
+/** The host's process table. Processes that have ended are left out. */
+export interface ProcessTable {
+  describe(pids: readonly number[]): Promise<readonly ProcessRow[]>;
 }

@@ -1,0 +1,128 @@
+import type { ClusterInfo } from '../../../shared/gen/shoal/v1/control.ts';
+import type { Cluster, ClusterSpec, LogDriver } from '../../../shared/gen/shoal/v1/objects.ts';
+import {
+  type Codec,
+  flag,
+  int64,
+  maybe,
+  sparse,
+  struct,
+  text,
+  textMap,
+  uint64,
+  via,
+} from '../codec.ts';
+import { metaFields } from './meta.ts';
+import type { TlsInfo } from './node.ts';
+import { logDriver } from './task-spec.ts';
+
+type WireRaft = Pick<
+  ClusterSpec,
+  | 'snapshotInterval'
+  | 'keepOldSnapshots'
+  | 'logEntriesForSlowFollowers'
+  | 'electionTick'
+  | 'heartbeatTick'
+>;
+type WireSpec = {
+  name: string;
+  labels: { [key: string]: string };
+  orchestration: { taskHistoryLimit: number | undefined };
+  raft: WireRaft;
+  dispatcher: { heartbeatNs: number };
+  ca: { expiryNs: number };
+  tasks: { logDriver: LogDriver | undefined };
+  encryption: { autolock: boolean };
+};
+
+/** Tasks kept per slot when nothing is said, as in Swarm. */
+const DEFAULT_TASK_HISTORY = 5;
+
+export const clusterSpec: Codec<ClusterSpec> = via(
+  struct<WireSpec>({
+    name: ['Name', text],
+    labels: ['Labels', textMap],
+    orchestration: [
+      'Orchestration',
+      struct<WireSpec['orchestration']>({
+        taskHistoryLimit: ['TaskHistoryRetentionLimit', maybe(int64)],
+      }),
+    ],
+    raft: [
+      'Raft',
+      struct<WireRaft>({
+        snapshotInterval: ['SnapshotInterval', sparse(uint64)],
+        keepOldSnapshots: ['KeepOldSnapshots', uint64],
+        logEntriesForSlowFollowers: ['LogEntriesForSlowFollowers', sparse(uint64)],
+        electionTick: ['ElectionTick', int64],
+        heartbeatTick: ['HeartbeatTick', int64],
+      }),
+    ],
+    dispatcher: [
+      'Dispatcher',
+      struct<{ heartbeatNs: number }>({ heartbeatNs: ['HeartbeatPeriod', sparse(int64)] }),
+    ],
+    ca: [
+      'CAConfig',
+      struct<{ expiryNs: number }>({ expiryNs: ['NodeCertExpiry', sparse(int64)] }, [
+        'ExternalCAs',
+        'SigningCACert',
+        'SigningCAKey',
+        'ForceRotate',
+      ]),
+    ],
+    tasks: [
+      'TaskDefaults',
+      struct<WireSpec['tasks']>({ logDriver: ['LogDriver', maybe(logDriver)] }),
+    ],
+    encryption: [
+      'EncryptionConfig',
+      struct<{ autolock: boolean }>({ autolock: ['AutoLockManagers', flag] }),
+    ],
+  }),
+  ({ name, labels, orchestration, raft, dispatcher, ca, tasks, encryption }) => ({
+    name,
+    labels,
+    taskHistoryLimit: orchestration.taskHistoryLimit ?? DEFAULT_TASK_HISTORY,
+    ...raft,
+    dispatcherHeartbeatNs: dispatcher.heartbeatNs,
+    nodeCertExpiryNs: ca.expiryNs,
+    autolockManagers: encryption.autolock,
+    defaultLogDriver: tasks.logDriver,
+  }),
+  (spec) => ({
+    name: spec.name,
+    labels: spec.labels,
+    orchestration: { taskHistoryLimit: spec.taskHistoryLimit },
+    raft: spec,
+    dispatcher: { heartbeatNs: spec.dispatcherHeartbeatNs },
+    ca: { expiryNs: spec.nodeCertExpiryNs },
+    tasks: { logDriver: spec.defaultLogDriver },
+    encryption: { autolock: spec.autolockManagers },
+  }),
+);
+
+/** The cluster as `GET /info` shows it; `GET /swarm` adds the join tokens. */
+export function clusterJson(cluster: Cluster, tls: TlsInfo) {
+  return {
+    ...metaFields(cluster),
+    Spec: clusterSpec.encode(cluster.spec ?? clusterSpec.decode(undefined, '')),
+    TLSInfo: tls,
+    RootRotationInProgress: false,
+    DataPathPort: cluster.dataPathPort,
+    DefaultAddrPool: cluster.defaultAddressPools,
+    SubnetSize: cluster.subnetSize,
+  };
+}
+
+export function swarmJson(info: ClusterInfo, tls: TlsInfo): Record<string, unknown> {
+  return {
+    ...(info.cluster && clusterJson(info.cluster, tls)),
+    JoinTokens: { Worker: info.workerToken, Manager: info.managerToken },
+  };
+}
+
+/** Digest of the root certificate that a join token pins: `SWMTKN-1-<digest>-<secret>`. */
+export function issuerOfToken(token: string): string {
+  return token.split('-')[2] ?? '';
+}

@@ -1,0 +1,96 @@
+import type { ListRequest } from '../../../shared/gen/shoal/v1/control.ts';
+import { Node } from '../../../shared/gen/shoal/v1/objects.ts';
+import type { EngineDeps } from '../deps.ts';
+import { type Filters, parseFilters, valuesIn } from '../filters.ts';
+import { type Call, empty, isTrue, json, type Reply } from '../http.ts';
+import { issuerOfToken } from '../json/cluster.ts';
+import { nodeJson, nodeSpec, role, type TlsInfo } from '../json/node.ts';
+import { tlsInfo } from '../json/tls-info.ts';
+import type { Route } from '../router.ts';
+import { versionOf } from './common.ts';
+
+const NODE_FILTERS = ['id', 'label', 'node.label', 'membership', 'name', 'role'];
+/** The root changes when it is rotated; pollers of `GET /nodes` come five times a second. */
+const TLS_INFO_MS = 5000;
+
+type Tls = { info: TlsInfo; issuer: string };
+
+export function nodeRoutes(deps: EngineDeps): Route[] {
+  const tls = rememberedTls(deps);
+  return [
+    ['GET /nodes', (call) => list(deps, call, tls)],
+    [
+      'GET /nodes/{id}',
+      async ({ params, signal }) => {
+        const node = await deps.access.control().get('node', params.id ?? '', signal);
+        return json(nodeJson(node, await tls(signal)));
+      },
+    ],
+    ['POST /nodes/{id}/update', (call) => update(deps, call)],
+    ['DELETE /nodes/{id}', (call) => remove(deps, call)],
+  ];
+}
+
+async function list(
+  deps: EngineDeps,
+  call: Call,
+  tls: (signal: AbortSignal) => Promise<Tls>,
+): Promise<Reply> {
+  const filters = parseFilters(call.query, NODE_FILTERS);
+  const control = deps.access.control();
+  // Every node here is accepted: a join without a token is refused.
+  const membership = valuesIn(filters, 'membership');
+  if (membership.length > 0 && !membership.includes('accepted')) return json([]);
+  const { objects } = await control.list('node', nodeListRequest(filters), call.signal);
+  const shownTls = await tls(call.signal);
+  return json(objects.map((node) => nodeJson(node, shownTls)));
+}
+
+export function nodeListRequest(filters: Filters): Partial<ListRequest> {
+  return {
+    ids: valuesIn(filters, 'id'),
+    names: valuesIn(filters, 'name'),
+    labels: valuesIn(filters, 'label'),
+    nodeLabels: valuesIn(filters, 'node.label'),
+    roles: valuesIn(filters, 'role').map((word) => role.decode(word, 'filter role')),
+  };
+}
+
+async function update(deps: EngineDeps, call: Call): Promise<Reply> {
+  const spec = nodeSpec.decode(await call.json(), '');
+  const version = versionOf(call, 'node');
+  const control = deps.access.control();
+  const { id } = await control.get('node', call.params.id ?? '');
+  await control.update({
+    id,
+    version,
+    object: { kind: { $case: 'node', value: Node.fromPartial({ id, spec }) } },
+    rollback: false,
+    registryAuthFrom: '',
+  });
+  return empty();
+}
+
+async function remove(deps: EngineDeps, call: Call): Promise<Reply> {
+  const control = deps.access.control();
+  const { id } = await control.get('node', call.params.id ?? '');
+  await control.remove('node', id, isTrue(call.query.get('force')));
+  return empty();
+}
+
+/** The cluster's root as each node shows it, asked for at most once in a while. */
+function rememberedTls(deps: EngineDeps): (signal: AbortSignal) => Promise<Tls> {
+  let known: { tls: Tls; atMs: number } | undefined;
+  return async (signal) => {
+    const nowMs = deps.clock.monotonicMs();
+    if (known === undefined || nowMs - known.atMs > TLS_INFO_MS) {
+      const info = await deps.access.control().getCluster(signal);
+      const tls = {
+        info: tlsInfo(info.cluster?.rootCa?.certificatePem ?? ''),
+        issuer: issuerOfToken(info.workerToken),
+      };
+      known = { tls, atMs: nowMs };
+    }
+    return known.tls;
+  };
+}

@@ -1,0 +1,109 @@
+import type { ListRequest } from '../../../shared/gen/shoal/v1/control.ts';
+import { Service, type ServiceSpec } from '../../../shared/gen/shoal/v1/objects.ts';
+import type { EngineDeps } from '../deps.ts';
+import { type Filters, parseFilters, valuesIn } from '../filters.ts';
+import { type Call, empty, HttpError, isTrue, json, type Reply } from '../http.ts';
+import { serviceJson, serviceSpec } from '../json/service.ts';
+import type { Route } from '../router.ts';
+import { versionOf } from './common.ts';
+
+const SERVICE_FILTERS = ['id', 'name', 'label', 'mode', 'runtime'];
+
+export function serviceRoutes(deps: EngineDeps): Route[] {
+  return [
+    ['GET /services', (call) => list(deps, call)],
+    ['POST /services/create', (call) => create(deps, call)],
+    ['GET /services/{id}', (call) => inspect(deps, call)],
+    ['POST /services/{id}/update', (call) => update(deps, call)],
+    ['DELETE /services/{id}', (call) => remove(deps, call)],
+  ];
+}
+
+async function list(deps: EngineDeps, call: Call): Promise<Reply> {
+  const filters = parseFilters(call.query, SERVICE_FILTERS);
+  const withStatus = isTrue(call.query.get('status'));
+  const control = deps.access.control();
+  const runtimes = valuesIn(filters, 'runtime');
+  if (runtimes.length > 0 && !runtimes.includes('container')) return json([]);
+  const request = { ...serviceListRequest(filters), withStatus };
+  const { objects, serviceStatus } = await control.list('service', request, call.signal);
+  return json(
+    objects.map((service, index) => {
+      const shown = serviceJson(service);
+      const status = serviceStatus[index];
+      if (withStatus && status !== undefined) {
+        shown.ServiceStatus = {
+          RunningTasks: status.runningTasks,
+          DesiredTasks: status.desiredTasks,
+          CompletedTasks: status.completedTasks,
+        };
+      }
+      return shown;
+    }),
+  );
+}
+
+const MODE_WORDS = ['replicated', 'global', 'replicated-job', 'global-job'];
+
+export function serviceListRequest(filters: Filters): Partial<ListRequest> {
+  const modes = valuesIn(filters, 'mode');
+  const unknown = modes.find((mode) => !MODE_WORDS.includes(mode));
+  if (unknown !== undefined) throw new HttpError(400, `invalid filter 'mode=${unknown}'`);
+  return {
+    ids: valuesIn(filters, 'id'),
+    names: valuesIn(filters, 'name'),
+    labels: valuesIn(filters, 'label'),
+    modes,
+  };
+}
+
+async function inspect(deps: EngineDeps, call: Call): Promise<Reply> {
+  const service = await deps.access.control().get('service', call.params.id ?? '', call.signal);
+  return json(serviceJson(service, isTrue(call.query.get('insertDefaults'))));
+}
+
+async function create(deps: EngineDeps, call: Call): Promise<Reply> {
+  const spec = withCredentials(serviceSpec.decode(await call.json(), ''), call);
+  const created = await deps.access
+    .control()
+    .create({ kind: { $case: 'service', value: Service.fromPartial({ spec }) } });
+  const id = created.kind?.$case === 'service' ? created.kind.value.id : '';
+  return json({ ID: id, Warnings: null }, 201);
+}
+
+async function update(deps: EngineDeps, call: Call): Promise<Reply> {
+  const spec = withCredentials(serviceSpec.decode(await call.json(), ''), call);
+  const version = versionOf(call, 'service');
+  const rollback = call.query.get('rollback') ?? '';
+  if (rollback !== '' && rollback !== 'previous') {
+    throw new HttpError(400, `unrecognized rollback option ${rollback}`);
+  }
+  const control = deps.access.control();
+  const { id } = await control.get('service', call.params.id ?? '');
+  await control.update({
+    id,
+    version,
+    object: { kind: { $case: 'service', value: Service.fromPartial({ id, spec }) } },
+    rollback: rollback === 'previous',
+    registryAuthFrom: call.query.get('registryAuthFrom') ?? '',
+  });
+  return json({ Warnings: null });
+}
+
+async function remove(deps: EngineDeps, call: Call): Promise<Reply> {
+  const control = deps.access.control();
+  const { id } = await control.get('service', call.params.id ?? '');
+  await control.remove('service', id, false);
+  return empty();
+}
+
+/** Registry credentials travel beside the spec and are kept in it. `e30=` is how clients say none. */
+function withCredentials(spec: ServiceSpec, call: Call): ServiceSpec {
+  const registryAuth = call.headers['x-registry-auth'] ?? '';
+  const container = spec.task?.container;
+  if (registryAuth === '' || registryAuth === 'e30=' || container === undefined) return spec;
+  return {
+    ...spec,
+    task: { ...spec.task, container: { ...container, registryAuth } },
+  } as ServiceSpec;
+}
