@@ -1,0 +1,416 @@
+import 'reflect-metadata'; // tsyringe does not load without it
+import { hostname as osHostname } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { container, type InjectionToken, instanceCachingFactory as once } from 'tsyringe';
+import { messageOf, ShoalError } from '../shared/errors.ts';
+import { CertificateAuthorityService } from '../shared/gen/shoal/v1/ca.ts';
+import { consoleLog } from '../shared/io/console-log.ts';
+import { systemClock, systemRandom } from '../shared/io/system.ts';
+import type { Log } from '../shared/log.ts';
+import { CONTROL_PORT, type ManagerMode, RAFT_PORT } from '../shared/manager-start.ts';
+import { IdentityHolder, type TlsIdentity } from '../shared/pki/identity.ts';
+import { createIdentity, createKeyAndCsr, parseCertificate } from '../shared/pki/io/x509.ts';
+import {
+  clusterCredentials,
+  localCredentials,
+  openChannel,
+  unary,
+} from '../shared/rpc/io/client.ts';
+import { ControlAccess } from './engine/control-access.ts';
+import { engineDispatch } from './engine/dispatch.ts';
+import { type EventBus, LocalEventBus } from './engine/events.ts';
+import { grpcControlClient } from './engine/io/control-client.ts';
+import { hostFacts } from './engine/io/host-facts.ts';
+import { processTable } from './engine/io/process-table.ts';
+import { EngineServer } from './engine/io/server.ts';
+import { registryAuth } from './engine/registry-auth.ts';
+import { engineRoutes } from './engine/routes/all.ts';
+import type { ControlClient } from './engine/types.ts';
+import { type AgentFlags, agentFlags } from './flags.ts';
+import { ContainerdImages } from './image/images.ts';
+import { LogPublisher } from './logs/publisher.ts';
+import { LinuxDataPlane } from './network/io/linux-data-plane.ts';
+import { joinHostPort, splitHostPort } from './node/address.ts';
+import { describeHost, hostInterfaces } from './node/io/description.ts';
+import { enroll, foundCluster } from './node/io/enroll.ts';
+import { localManager } from './node/io/local-manager.ts';
+import { NodeStore } from './node/io/node-store.ts';
+import { Supervisor } from './node/io/supervisor.ts';
+import { MemberSide } from './node/member-side.ts';
+import { NodeMembership } from './node/membership.ts';
+import type { NodeRecord } from './node/record.ts';
+import { keepCertificateFresh } from './node/renewal.ts';
+import { ContainerdClient } from './runtime/io/containerd.ts';
+import { containerdCommand, waitReady } from './runtime/io/containerd-daemon.ts';
+import { ContainerdRuntime } from './runtime/runtime.ts';
+import { grpcManagerLink } from './session/io/manager-link.ts';
+import { ManagerDirectory } from './session/managers.ts';
+import { AgentSession } from './session/session.ts';
+import { assignmentFile } from './task/io/assignment-file.ts';
+import { TaskManager } from './task/manager.ts';
+import { LocalVolumes } from './volume/io/local-volumes.ts';
+
+const VERSION = '0.1.0';
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const CONTAINERD_WITHIN_MS = 30_000;
+const RENEW_WITHIN_MS = 10_000;
+
+const token = <T>(name: string) => Symbol(name) as InjectionToken<T>; // keeps T through resolve()
+const FLAGS = token<AgentFlags>('Flags');
+const LOG = token<Log>('Log');
+const NODE_STORE = token<NodeStore>('NodeStore');
+const CONTAINERD = token<ContainerdClient>('Containerd');
+const RUNTIME = token<ContainerdRuntime>('Runtime');
+const IMAGES = token<ContainerdImages>('Images');
+const VOLUMES = token<LocalVolumes>('Volumes');
+const EVENTS = token<EventBus>('Events');
+const MEMBERSHIP = token<NodeMembership>('Membership');
+
+container.register(FLAGS, { useFactory: once(() => readFlags()) });
+container.register(LOG, { useFactory: once((c) => consoleLog(c.resolve(FLAGS).logLevel)) });
+container.register(NODE_STORE, {
+  useFactory: once((c) => new NodeStore(c.resolve(FLAGS).stateDir)),
+});
+container.register(EVENTS, { useFactory: once(() => new LocalEventBus(systemClock)) });
+container.register(VOLUMES, {
+  useFactory: once(
+    (c) => new LocalVolumes(join(c.resolve(FLAGS).stateDir, 'volumes'), systemClock, systemRandom),
+  ),
+});
+container.register(CONTAINERD, {
+  useFactory: once(
+    (c) =>
+      new ContainerdClient({ address: containerdSocket(c.resolve(FLAGS)), namespace: 'shoal' }),
+  ),
+});
+container.register(IMAGES, {
+  useFactory: once(
+    (c) =>
+      new ContainerdImages({
+        client: c.resolve(CONTAINERD),
+        registries: { insecure: c.resolve(FLAGS).insecureRegistries },
+        clock: systemClock,
+        log: c.resolve(LOG),
+      }),
+  ),
+});
+container.register(RUNTIME, {
+  useFactory: once((c) => {
+    const flags = c.resolve(FLAGS);
+    return new ContainerdRuntime({
+      client: c.resolve(CONTAINERD),
+      stateDir: join(flags.stateDir, 'containers'),
+      runDir: join(flags.runDir, 'containers'),
+      cgroupParent: flags.cgroupParent,
+      runcRoot: join(flags.runDir, 'runc'),
+      loggerPath: flags.loggerPath,
+      clock: systemClock,
+      log: c.resolve(LOG),
+    });
+  }),
+});
+container.register(MEMBERSHIP, {
+  useFactory: once((c) => {
+    const flags = c.resolve(FLAGS);
+    return new NodeMembership({
+      store: c.resolve(NODE_STORE),
+      clock: systemClock,
+      log: c.resolve(LOG),
+      hostname: flags.hostname,
+      advertiseAddress: flags.advertiseAddress,
+      interfaces: hostInterfaces,
+      describe: () => describe(flags, ''),
+      found: (validityMs) => foundCluster(systemRandom, systemClock.now(), validityMs),
+      enroll,
+      startSide: (record, identity, mode) => startSide(record, identity, mode),
+    });
+  }),
+});
+
+function readFlags(): AgentFlags {
+  const text = { type: 'string' } as const;
+  const list = { type: 'string', multiple: true } as const;
+  const { values } = parseArgs({
+    options: {
+      'state-dir': text,
+      'run-dir': text,
+      socket: text,
+      hostname: text,
+      'advertise-address': text,
+      'cgroup-parent': text,
+      containerd: text,
+      logger: text,
+      'insecure-registry': list,
+      label: list,
+      'log-level': text,
+    },
+  });
+  return agentFlags(values, {
+    hostname: osHostname(),
+    loggerPath: join(ROOT, 'node_modules/.cache/shoal/shoal-logger'),
+  });
+}
+
+function containerdSocket(flags: AgentFlags): string {
+  return flags.containerd || join(flags.runDir, 'containerd.sock');
+}
+
+function managerSocket(flags: AgentFlags): string {
+  return join(flags.runDir, 'manager.sock');
+}
+
+function describe(flags: AgentFlags, dataPathAddress: string) {
+  return describeHost({
+    hostname: flags.hostname,
+    engineVersion: VERSION,
+    labels: flags.labels,
+    dataPathAddress,
+  });
+}
+
+/** Everything that runs because this host is in a cluster. */
+async function startSide(
+  record: NodeRecord,
+  tls: TlsIdentity,
+  mode: ManagerMode,
+): Promise<MemberSide> {
+  const flags = container.resolve(FLAGS);
+  const log = container.resolve(LOG).with({ node: record.nodeId });
+  const store = container.resolve(NODE_STORE);
+  const runtime = container.resolve(RUNTIME);
+  const identity = new IdentityHolder(tls);
+  const directory = new ManagerDirectory(record.nodeId, record.managers, systemRandom);
+  const clock = systemClock;
+
+  const advertised = splitHostPort(record.advertiseAddress, CONTROL_PORT);
+  const listening = splitHostPort(record.listenAddress, CONTROL_PORT);
+  const socketPath = managerSocket(flags);
+  const manager =
+    record.role === 'manager'
+      ? localManager({
+          argv: [process.execPath, ...process.execArgv, join(ROOT, 'manager/main.ts')],
+          pidFile: join(flags.runDir, 'manager.pid'),
+          start: {
+            nodeId: record.nodeId,
+            clusterId: record.clusterId,
+            stateDir: store.managerDir,
+            certificateDir: store.certificateDir,
+            socketPath,
+            listenAddress: record.listenAddress,
+            advertiseAddress: record.advertiseAddress,
+            raftListenAddress: joinHostPort(listening.host, RAFT_PORT),
+            raftAdvertiseAddress: joinHostPort(advertised.host, RAFT_PORT),
+          },
+          mode,
+          remotes: () =>
+            directory
+              .all()
+              .filter(({ nodeId }) => nodeId !== record.nodeId)
+              .map(({ address }) => address),
+          clock,
+          log,
+        })
+      : undefined;
+  if (manager !== undefined) directory.setLocal(`unix://${socketPath}`);
+
+  const dataPlane = new LinuxDataPlane({
+    nodeId: record.nodeId,
+    hostAddress: record.dataPathAddress,
+    clock,
+    random: systemRandom,
+    log: log.with({ part: 'network' }),
+  });
+  const description = describe(flags, record.dataPathAddress);
+  let side: MemberSide;
+  const session = new AgentSession({
+    link: grpcManagerLink(identity),
+    managers: directory,
+    handler: MemberSide.handler(() => side),
+    clock,
+    random: systemRandom,
+    log: log.with({ part: 'session' }),
+    description,
+    address: advertised.host,
+  });
+  const tasks = new TaskManager({
+    runtime,
+    images: container.resolve(IMAGES),
+    dataPlane,
+    volumes: container.resolve(VOLUMES),
+    host: {
+      nodeId: record.nodeId,
+      hostname: flags.hostname,
+      architecture: description.platform?.architecture ?? '',
+      os: description.platform?.os ?? '',
+    },
+    file: assignmentFile(join(flags.stateDir, 'tasks', 'assignments.bin')),
+    newContainerId: () => Buffer.from(systemRandom.bytes(32)).toString('hex'),
+    registryAuth,
+    report: (taskId, status) => session.report({ taskId, status }),
+    clock,
+    log: log.with({ part: 'tasks' }),
+  });
+  const publisher = new LogPublisher({
+    runtime,
+    session,
+    nodeId: record.nodeId,
+    find: (taskId) => {
+      const containerId = tasks.containerOf(taskId);
+      const serviceId = tasks.task(taskId)?.serviceId;
+      return containerId === undefined || serviceId === undefined
+        ? undefined
+        : { containerId, serviceId };
+    },
+    log,
+  });
+  side = new MemberSide({
+    record,
+    manager,
+    session,
+    managers: directory,
+    tasks,
+    dataPlane,
+    publishLogs: (change) => publisher.handle(change),
+    renew: (signal) =>
+      keepCertificateFresh(
+        {
+          identity,
+          validity: ({ certificatePem }) => parseCertificate(certificatePem),
+          renew: (renewSignal) => renewCertificate(identity, directory, store, renewSignal),
+          clock,
+          random: systemRandom,
+          log,
+        },
+        signal,
+      ),
+    remember: (changed) => store.saveRecord(changed),
+    clock,
+    log,
+  });
+  await side.start();
+  return side;
+}
+
+/** A new certificate from whichever manager answers first in the list. */
+async function renewCertificate(
+  identity: IdentityHolder,
+  directory: ManagerDirectory,
+  store: NodeStore,
+  signal: AbortSignal,
+): Promise<TlsIdentity> {
+  const { keyPem, csrPem } = createKeyAndCsr();
+  let last: unknown = new ShoalError('unavailable', 'no manager is known');
+  for (const target of directory.targets()) {
+    const channel = openChannel(
+      target,
+      target.startsWith('unix:') ? localCredentials() : clusterCredentials(identity),
+    );
+    try {
+      const answer = await unary(
+        channel,
+        CertificateAuthorityService.renewNodeCertificate,
+        { csrPem },
+        { signal, deadlineMs: RENEW_WITHIN_MS },
+      );
+      const fresh = createIdentity(
+        answer.certificatePem,
+        keyPem,
+        answer.rootCaPem || identity.current().rootsPem,
+      );
+      await store.saveIdentity(fresh);
+      return fresh;
+    } catch (error) {
+      last = error;
+    } finally {
+      channel.close();
+    }
+  }
+  throw last;
+}
+
+async function main(): Promise<void> {
+  const flags = container.resolve(FLAGS);
+  const log = container.resolve(LOG);
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const)
+    process.once(name, () => stop.abort(new Error(name)));
+
+  await using cleanup = new AsyncDisposableStack();
+  if (flags.containerd === '') {
+    const { argv, env } = containerdCommand({
+      root: join(flags.stateDir, 'containerd'),
+      state: join(flags.runDir, 'containerd'),
+      address: containerdSocket(flags),
+    });
+    const [program = 'containerd', ...args] = argv;
+    const supervisor = new Supervisor(
+      {
+        name: 'containerd',
+        argv: [program, ...args],
+        env,
+        pidFile: join(flags.runDir, 'containerd.pid'),
+        logFile: join(flags.stateDir, 'containerd.log'),
+      },
+      systemClock,
+      log,
+    );
+    supervisor.start();
+    // Released and not stopped: containers shall outlive this process.
+    cleanup.defer(() => supervisor.release());
+  }
+  const containerdVersion = await waitReady(
+    containerdSocket(flags),
+    AbortSignal.any([stop.signal, AbortSignal.timeout(CONTAINERD_WITHIN_MS)]),
+  );
+  const runtime = container.resolve(RUNTIME);
+  await runtime.open(AbortSignal.any([stop.signal, AbortSignal.timeout(CONTAINERD_WITHIN_MS)]));
+  cleanup.defer(() => runtime.close());
+
+  const membership = container.resolve(MEMBERSHIP);
+  const saved = await container.resolve(NODE_STORE).load();
+  if (saved !== undefined) await membership.resume(saved.record, saved.identity);
+  cleanup.defer(() => membership.close());
+
+  let control: ControlClient | undefined;
+  const connect = () => {
+    control ??= grpcControlClient(managerSocket(flags));
+    return control;
+  };
+  const routes = engineRoutes({
+    membership,
+    access: new ControlAccess(membership, connect),
+    images: container.resolve(IMAGES),
+    runtime,
+    volumes: container.resolve(VOLUMES),
+    events: container.resolve(EVENTS),
+    host: await hostFacts({
+      hostname: flags.hostname,
+      stateDirectory: flags.stateDir,
+      containerdVersion,
+      shoalVersion: VERSION,
+    }),
+    processes: processTable(),
+    clock: systemClock,
+    random: systemRandom,
+    log,
+  });
+  const server = new EngineServer(engineDispatch(routes), { socketPath: flags.socket, log });
+  await server.listen();
+  cleanup.defer(() => server.close());
+  log.info('shoald is up', { socket: flags.socket, version: VERSION });
+  await new Promise<void>((resolve) => {
+    stop.signal.addEventListener('abort', () => resolve(), { once: true });
+    if (stop.signal.aborted) resolve();
+  });
+  log.info('shoald stops; containers run on');
+}
+
+try {
+  await main();
+  process.exit(0);
+} catch (error) {
+  process.stderr.write(`shoald: ${messageOf(error)}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,56 @@
+import type { Clock } from '../../../shared/clock.ts';
+import { ControlService } from '../../../shared/gen/shoal/v1/control.ts';
+import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
+import type { Log } from '../../../shared/log.ts';
+import type { ManagerMode, ManagerStart } from '../../../shared/manager-start.ts';
+import { localCredentials, openChannel, unary } from '../../../shared/rpc/io/client.ts';
+import type { LocalManager } from '../member-side.ts';
+import { Supervisor } from './supervisor.ts';
+
+const STOP_GRACE_MS = 5_000;
+const CALL_WITHIN_MS = 5_000;
+
+/** The manager process of this host, started with `mode` the first time and as a member that goes on after that. */
+export function localManager(options: {
+  argv: readonly [string, ...string[]];
+  pidFile: string;
+  start: Omit<ManagerStart, 'mode'>;
+  mode: ManagerMode;
+  /** Managers to be added by, while the log is empty. */
+  remotes(): readonly string[];
+  clock: Clock;
+  log: Log;
+}): LocalManager {
+  const { start, mode, clock, log } = options;
+  const channel = openChannel(`unix://${start.socketPath}`, localCredentials());
+  const supervisor = new Supervisor(
+    {
+      name: 'shoal-manager',
+      argv: options.argv,
+      pidFile: options.pidFile,
+      input: (starts) => {
+        const later: ManagerMode = { kind: 'run', remotes: options.remotes() };
+        const message: ManagerStart = { ...start, mode: starts === 0 ? mode : later };
+        return JSON.stringify(message);
+      },
+    },
+    clock,
+    log,
+  );
+  return {
+    start: () => supervisor.start(),
+    async stop() {
+      await supervisor.stop(STOP_GRACE_MS);
+      channel.close();
+    },
+    async release() {
+      await supervisor.release();
+      channel.close();
+    },
+    clusterInfo: (signal) =>
+      unary(channel, ControlService.getCluster, {}, { signal, deadlineMs: CALL_WITHIN_MS }),
+    async resign(signal) {
+      await unary(channel, PeerService.leaveRaft, { nodeId: start.nodeId }, { signal });
+    },
+  };
+}
