@@ -67,11 +67,14 @@ function compare(spec: TaskSpec, wanted: TaskSpec): Difference {
 
 const emptyPlacement = { constraints: [], spreadOver: [], maxReplicasPerNode: 0, platforms: [] };
 
+const NO_PORTS = 'false:';
+
 /**
  * What of the ports concerns a task itself: those bound on its host, and whether it needs the
  * ingress network at all. Which number the cluster publishes concerns the data plane only.
  */
 function portsKey(ports: readonly PortConfig[]): string {
+  if (ports.length === 0) return NO_PORTS;
   const host = ports
     .filter((port) => port.publishMode === 'host')
     .map((port) => `${port.protocol || 'tcp'}/${port.publishedPort}/${port.targetPort}`);

@@ -6,7 +6,7 @@ import { isDown } from './nodes.ts';
 import { restartPolicyOf } from './policy.ts';
 
 /** A node silent for this long is not expected to report how its tasks ended: Swarm's. */
-export const ORPHAN_AFTER_MS = 24 * 3600_000;
+const ORPHAN_AFTER_MS = 24 * 3600_000;
 
 /** Ends tasks that nobody will report about: of nodes that were removed, or are down for a day. */
 export function orphanLost(draft: ServiceDraft, slot: Slot, context: ServiceContext): void {

@@ -3,16 +3,16 @@ import { isTerminal } from '../../shared/model/task-state.ts';
 import { isDirty, type ServiceContext } from './context.ts';
 import { type Entry, observed, type ServiceDraft, type Slot, stateOf } from './draft.ts';
 import { type RestartPolicy, restartPolicyOf } from './policy.ts';
-import { newTask } from './tasks.ts';
+import { newTask, startDueMs } from './tasks.ts';
 import { type Trouble, troubleOf } from './trouble.ts';
 
 /**
  * Pauses before restarts when the service names none: what failed once is back at once, what fails
  * again and again is not worth more than a try every half minute.
  */
-export const BACKOFF_MS = [100, 1000, 5000, 10_000, 30_000] as const;
+const BACKOFF_MS = [100, 1000, 5000, 10_000, 30_000] as const;
 /** A task that lived this long was no fast failure: the pauses begin anew. */
-export const STABLE_MS = 30_000;
+const STABLE_MS = 30_000;
 
 /**
  * Replaces tasks of the slot that ended, or whose node left them no place. The old one is told to
@@ -52,8 +52,9 @@ function restartEnded(
   }
   // It failed (an image that cannot be pulled) before it was due: the next waits for that time, or
   // a task that never gets to start would be tried without any pause.
-  if (task.startNotBeforeMs > nowMs) {
-    draft.wakeAt(task.startNotBeforeMs);
+  const dueMs = startDueMs(task, nowMs);
+  if (dueMs > nowMs) {
+    draft.wakeAt(dueMs);
     return;
   }
   const delayMs = restartDelayMs(task, restartPolicyOf(task), nowMs);
@@ -78,8 +79,8 @@ function moveAway(
     draft.want(entry, TaskState.SHUTDOWN);
     return;
   }
-  const dueMs = task.startNotBeforeMs > nowMs ? task.startNotBeforeMs : 0;
-  replace(draft, service, slot, entry, dueMs, context);
+  const dueMs = startDueMs(task, nowMs);
+  replace(draft, service, slot, entry, dueMs > nowMs ? dueMs : 0, context);
 }
 
 function replace(

@@ -31,7 +31,7 @@ export function scaleReplicated(
   { cluster }: ServiceContext,
 ): void {
   const mode = service.spec?.mode;
-  const replicas = mode?.$case === 'replicated' ? (mode.value.replicas ?? 1) : 0;
+  const replicas = mode?.$case === 'replicated' ? (mode.value.replicas ?? 1) : 1;
   const occupied = [...draft.slots.values()].filter(isOccupied);
   const surplus = occupied.length - replicas;
   const victims = new Set(surplus > 0 ? leastNeeded(occupied).slice(0, surplus) : []);
@@ -69,7 +69,7 @@ function leastNeeded(slots: readonly Slot[]): Slot[] {
     .map(({ slot }) => slot);
 }
 
-/** One task on each node that may have one; returns the slots that count. */
+/** One task on each node that may have one. */
 export function scaleGlobal(draft: ServiceDraft, service: Service, context: ServiceContext): void {
   const { cluster, nowMs } = context;
   for (const slot of draft.slots.values()) {

@@ -3,6 +3,7 @@ import { isTerminal, isWanted } from '../../shared/model/task-state.ts';
 import type { ServiceContext } from './context.ts';
 import { observed, type ServiceDraft, type Slot } from './draft.ts';
 import { stopGraceMs } from './policy.ts';
+import { isFromFuture, startDueMs } from './tasks.ts';
 import { holdsUp } from './update.ts';
 
 /** A predecessor that has not stopped this long after its grace period holds nobody up any more. */
@@ -23,10 +24,11 @@ export function startPrepared(draft: ServiceDraft, slot: Slot, context: ServiceC
       (other) =>
         !other.removed && !isWanted(other.task.desiredState) && holdsUp(other.task, context),
     );
-    let dueMs = task.startNotBeforeMs;
+    const madeAtMs = isFromFuture(task, nowMs) ? nowMs : (task.meta?.createdAtMs ?? nowMs);
+    let dueMs = startDueMs(task, nowMs);
     for (const other of stopping) {
       const limitMs = Math.max(MIN_STOP_LIMIT_MS, stopGraceMs(other.task) + STOP_ALLOWANCE_MS);
-      dueMs = Math.max(dueMs, (task.meta?.createdAtMs ?? nowMs) + limitMs);
+      dueMs = Math.max(dueMs, madeAtMs + limitMs);
     }
     if (dueMs > nowMs) draft.wakeAt(dueMs);
     else draft.want(entry, TaskState.RUNNING);

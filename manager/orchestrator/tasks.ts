@@ -55,6 +55,20 @@ function withLogDriver(
   return defaultLogDriver === undefined ? spec : { ...spec, logDriver: defaultLogDriver };
 }
 
+/**
+ * When a task may start. A time that lies ahead although the task seems to be made in the future is
+ * of another clock (a leader's that was ahead, or one that was set back): it is not waited for.
+ */
+export function startDueMs(task: Task, nowMs: number): number {
+  return isFromFuture(task, nowMs) ? nowMs : task.startNotBeforeMs;
+}
+
+const CLOCK_TOLERANCE_MS = 1000;
+
+export function isFromFuture(task: Task, nowMs: number): boolean {
+  return (task.meta?.createdAtMs ?? 0) > nowMs + CLOCK_TOLERANCE_MS;
+}
+
 /** As `docker service ps` prints it. */
 export function taskName(task: Task): string {
   return `${task.serviceName}.${task.slot > 0 ? task.slot : task.nodeId}`;

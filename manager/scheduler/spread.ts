@@ -18,7 +18,7 @@ export type Candidate = {
 };
 
 /** Even spread: fewer of this service, then fewer in all, then more room; ids make it a total order. */
-export function ranksBefore(a: Candidate, b: Candidate): boolean {
+function ranksBefore(a: Candidate, b: Candidate): boolean {
   if (a.failing !== b.failing) return b.failing;
   if (a.tasksOfService !== b.tasksOfService) return a.tasksOfService < b.tasksOfService;
   if (a.tasks !== b.tasks) return a.tasks < b.tasks;

@@ -56,7 +56,7 @@ export function claimOf(task: Task): Claim {
 }
 
 /** Fixed host-mode ports; a number that the agent picks is never in the way. */
-export function hostPortsOf(task: Task): string[] {
+function hostPortsOf(task: Task): string[] {
   return task.ports
     .filter((port) => port.publishMode === 'host' && port.publishedPort !== 0)
     .map((port) => `${port.protocol || 'tcp'}/${port.publishedPort}`);

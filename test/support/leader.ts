@@ -74,7 +74,7 @@ export class SimulatedCluster {
   /** With an ingress network and a leader. */
   static async start(options: SimulatedClusterOptions = {}): Promise<SimulatedCluster> {
     const nodes = Array.from({ length: options.nodes ?? 3 }, (_, i) =>
-      nodeFixture({ id: `node${i}`.padEnd(25, '0') }),
+      nodeFixture({ id: `node${String(i).padStart(21, '0')}` }),
     );
     const ingress = networkFixture({ spec: { name: 'ingress', driver: 'overlay', ingress: true } });
     const fixture = await storeFixture(

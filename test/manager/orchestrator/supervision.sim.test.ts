@@ -3,7 +3,12 @@
 // Method: the real loops over the in-memory store with fake hosts and a manual clock.
 
 import test, { type ExecutionContext } from 'ava';
-import { removeAction, updateAction } from '../../../manager/store/tables.ts';
+import {
+  createAction,
+  removeAction,
+  taskDesiredStateAction,
+  updateAction,
+} from '../../../manager/store/tables.ts';
 import { type RestartPolicy, type Task, TaskState } from '../../../shared/gen/shoal/v1/objects.ts';
 import { isTerminal } from '../../../shared/model/task-state.ts';
 import {
@@ -12,6 +17,7 @@ import {
   type SimulatedClusterOptions,
 } from '../../support/leader.ts';
 import { serviceFixture, taskSpecFixture } from '../../support/objects.ts';
+import { applyDirect } from '../../support/store.ts';
 
 const SECOND = 1_000_000_000;
 
@@ -224,5 +230,32 @@ test('a task that does not stop holds its successor up for a minute at most', as
   await cluster.run(58_000);
   t.is(cluster.serving(id).length, 0);
   await cluster.run(4000);
+  t.is(cluster.serving(id).length, 1);
+});
+
+test('a leader whose clock is behind does not wait for the time of another one', async (t) => {
+  const { cluster, id } = await service(t, 1, restarting({ delayNs: 5 * SECOND }));
+  await cluster.until(() => cluster.serving(id).length === 1);
+  const failing = cluster.serving(id)[0] as Task;
+  // As a leader wrote it whose clock is an hour ahead.
+  const future = cluster.nowMs + 3600_000;
+  const { store } = cluster.fixture;
+  await cluster.stopLeading();
+  const actions = [
+    taskDesiredStateAction(failing.id, TaskState.SHUTDOWN),
+    createAction('task', {
+      ...failing,
+      id: 'successor'.padEnd(25, '0'),
+      nodeId: '',
+      networks: [],
+      desiredState: TaskState.READY,
+      startNotBeforeMs: future + 5000,
+      status: { ...(failing.status as NonNullable<Task['status']>), state: TaskState.NEW },
+    }),
+  ];
+  applyDirect(store, actions, { atMs: future });
+  cluster.fixture.consensus.setStatus({ commitIndex: store.index, appliedIndex: store.index });
+  cluster.lead();
+  await cluster.run(2000);
   t.is(cluster.serving(id).length, 1);
 });
