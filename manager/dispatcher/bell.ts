@@ -8,6 +8,11 @@ export class Bell {
     this.#wake?.();
   }
 
+  /** Forgets a ring that nobody heard: what it was about is being done. */
+  hush(): void {
+    this.#isRung = false;
+  }
+
   /** Resolves at the next ring, or at once after one that was not heard, or when the signal aborts. */
   heard(signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {

@@ -321,6 +321,7 @@ export class Dispatcher {
       timer.cancel();
       await sleep(clock, DIGEST_SOON_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
+      this.#digestBell.hush();
       const { digest, told } = this.#digest();
       try {
         await leader.reportLiveness(digest, signal);
