@@ -259,3 +259,54 @@ test('an update in the middle of another one takes over', async (t) => {
   t.is(cluster.serving(id).filter((task) => imageOf(task) === 'web:4').length, 6);
   t.true(fewest >= 4, `${fewest} serving`);
 });
+
+test('the last task is watched as well before an update is called complete', async (t) => {
+  const { cluster, id, stateOf } = await running(t, 2, { monitorNs: 3_000_000_000 });
+  cluster.behaviour = (task) =>
+    imageOf(task) === 'web:2' && task.slot === 2
+      ? { end: { state: TaskState.FAILED, afterMs: 2500 } }
+      : {};
+  await cluster.update(id, withImage('web:2'));
+  await cluster.until(() => stateOf() === 'completed' || stateOf() === 'paused');
+  t.is(stateOf(), 'paused');
+});
+
+test('a new leader keeps to the delay after a task that came up before it led', async (t) => {
+  const { cluster, id } = await running(t, 3, { delayNs: 10_000_000_000 });
+  await cluster.update(id, withImage('web:2'));
+  await cluster.until(() => cluster.serving(id).some((task) => imageOf(task) === 'web:2'));
+  for (let change = 0; change < 4; change++) {
+    await cluster.run(2000);
+    await cluster.stopLeading();
+    cluster.lead();
+  }
+  t.is(cluster.serving(id).filter((task) => imageOf(task) === 'web:1').length, 2);
+});
+
+test('an old task that ends while its successor starts is not restarted', async (t) => {
+  const { cluster, id, stateOf } = await running(t, 1, { order: 'start-first' });
+  cluster.behaviour = (task) =>
+    imageOf(task) === 'web:1'
+      ? { end: { state: TaskState.FAILED, afterMs: 100 } }
+      : { startMs: 2000 };
+  await cluster.update(id, withImage('web:2'));
+  await cluster.until(() => stateOf() === 'completed');
+  t.is(cluster.tasks(id).length, 2);
+});
+
+test('a new task that fails start-first leaves the old one alone once the update is paused', async (t) => {
+  const { cluster, id, stateOf } = await running(t, 1, { order: 'start-first' });
+  const [old] = cluster.serving(id);
+  cluster.behaviour = (task) =>
+    imageOf(task) === 'web:bad' ? { end: { state: TaskState.REJECTED, afterMs: 0 } } : {};
+  await cluster.update(id, withImage('web:bad'));
+  await cluster.until(() => stateOf() === 'paused');
+  await cluster.run(1000);
+  const count = cluster.tasks(id).length;
+  await cluster.run(60_000);
+  t.deepEqual(
+    cluster.serving(id).map((task) => task.id),
+    [old?.id],
+  );
+  t.is(cluster.tasks(id).length, count, 'nothing is tried any more');
+});
