@@ -36,6 +36,8 @@ export type ConsensusStatus = Readonly<{
   commitIndex: number;
   /** When the leader was heard last, monotonic milliseconds; now, on the leader. */
   leaderHeardAtMs: number;
+  /** Set once this member was removed from the group: it must not come back under this raft id. */
+  removed?: true;
 }>;
 
 export type MemberStatus = Readonly<{

@@ -15,6 +15,7 @@ import { promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
 import { ShoalError } from '../../../shared/errors.ts';
 import { decodeSnapshotMeta, encodeSnapshotMeta } from '../codec.ts';
+import type { SnapshotSink } from '../ports.ts';
 import type { SnapshotMeta } from '../types.ts';
 
 /**
@@ -33,15 +34,9 @@ const CHECK_BUFFER_BYTES = 256 << 10;
 
 export type SnapshotName = Readonly<{ index: number; term: number }>;
 
-/** A snapshot being written. Nothing is visible under its name before `commit` resolves. */
-export interface SnapshotSink {
-  /** Throws when the disk fails: the sink is then of no use any more, `abort` it. */
-  write(chunk: Uint8Array): void;
-  /** On disk when it resolves. Waits for the disk outside of this thread. */
-  commit(): Promise<void>;
+/** With a commit that blocks, for callers that cannot wait any other way. */
+export interface FileSnapshotSink extends SnapshotSink {
   commitSync(): void;
-  /** Removes what was written. After a commit it does nothing. */
-  abort(): void;
 }
 
 const fdatasyncAsync = promisify(fdatasync);
@@ -65,7 +60,7 @@ export class SnapshotFiles {
     return names.sort((a, b) => b.index - a.index || b.term - a.term);
   }
 
-  begin(meta: SnapshotMeta): SnapshotSink {
+  begin(meta: SnapshotMeta): FileSnapshotSink {
     // Two may be under way at once: one of this node's own, one that a leader sends.
     const temporary = `${this.#pathOf(meta)}.${++this.#temporaries}.tmp`;
     const fd = openSync(temporary, 'wx', 0o600);
@@ -132,7 +127,7 @@ export class SnapshotFiles {
   }
 }
 
-class FileSink implements SnapshotSink {
+class FileSink implements FileSnapshotSink {
   readonly #fd: number;
   readonly #temporary: string;
   readonly #path: string;

@@ -4,9 +4,9 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
 import { messageOf, ShoalError } from '../../../shared/errors.ts';
 import { decodeEntry, decodeHardState, encodeEntry, encodeHardState } from '../codec.ts';
+import type { NodeStorage } from '../ports.ts';
 import type {
   DurableBatch,
-  DurableLog,
   Entry,
   HardState,
   LoadedState,
@@ -15,9 +15,9 @@ import type {
 } from '../types.ts';
 import { Reader, Writer } from '../wire.ts';
 import {
+  type FileSnapshotSink,
   SnapshotFiles,
   type SnapshotName,
-  type SnapshotSink,
   syncFolder,
   writeAll,
 } from './snapshot-files.ts';
@@ -43,7 +43,7 @@ const WAL_FRAME_BYTES = 24 + 4096;
  *
  * Synchronous: it belongs into the thread that runs consensus and nothing else.
  */
-export class SqliteLog implements DurableLog {
+export class SqliteLog implements NodeStorage {
   readonly #folder: string;
   readonly #database: DatabaseSync;
   readonly #files: SnapshotFiles;
@@ -128,7 +128,7 @@ export class SqliteLog implements DurableLog {
    * The streaming way to keep a snapshot: write the chunks, commit, then `adoptSnapshot` (for one of
    * this node's own state) or hand it to `append` (for one that a leader sent).
    */
-  beginSnapshot(meta: SnapshotMeta): SnapshotSink {
+  beginSnapshot(meta: SnapshotMeta): FileSnapshotSink {
     return this.#files.begin(meta);
   }
 

@@ -1,0 +1,418 @@
+import type { Clock, Timer } from '../../shared/clock.ts';
+import { messageOf, NotLeaderError, ShoalError } from '../../shared/errors.ts';
+import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
+import { unreachable } from '../../shared/unreachable.ts';
+import type { CompactionPolicy } from './compaction.ts';
+import type { Consensus, ConsensusStatus, StateMachine } from './consensus.ts';
+import {
+  type FromNode,
+  type Link,
+  type NodeStatus,
+  type PlainError,
+  pack,
+  type ToNode,
+  unpack,
+} from './protocol.ts';
+import { ReadBarriers } from './read-barriers.ts';
+
+/** One transaction: Swarm's 1.5 MiB, for the same reason: a log entry must not hold up heartbeats. */
+const LARGEST_PROPOSAL_BYTES = 1_536 << 10;
+const MAX_PROPOSALS = 8_192;
+const MAX_PROPOSAL_BYTES = 16 << 20;
+
+export type ClientPorts = Readonly<{
+  stateMachine: StateMachine;
+  clock: Clock;
+  /** Runs `fn` once the present turn of the event loop is over. */
+  defer: (fn: () => void) => void;
+  /** The node cannot go on, or the state machine threw: state and log part ways. End the program. */
+  fatal: (error: Error) => void;
+  readTimeoutMs?: number;
+}>;
+
+type Pending = Readonly<{
+  resolve: (index: number) => void;
+  reject: (error: Error) => void;
+}>;
+
+/**
+ * Consensus as the rest of the manager sees it, beside its state machine; the node is at the other
+ * end of a link. All calls of one turn leave as one batch.
+ */
+export class ConsensusClient implements Consensus {
+  readonly #ports: ClientPorts;
+  readonly #link: Link<ToNode>;
+  readonly #reads: ReadBarriers;
+  readonly #pending = new Map<number, Pending>();
+  readonly #orders = new Map<number, Pending>();
+  readonly #listeners = new Set<(status: ConsensusStatus) => void>();
+  #outbox: ToNode[] = [];
+  #proposals: { firstId: number; data: Uint8Array[] } | undefined;
+  #flushDue = false;
+  #nextId = 1; // 0 is the node's own
+  #pendingBytes = 0;
+  #appliedIndex = 0;
+  #node: NodeStatus | undefined;
+  #heardAtMs = 0;
+  #told: ConsensusStatus | undefined;
+  #closed: Promise<void> | undefined;
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #started = Promise.withResolvers<string>();
+  #snapshotTimer: Timer | undefined;
+
+  constructor(link: Link<ToNode>, ports: ClientPorts) {
+    this.#ports = ports;
+    this.#link = link;
+    this.#started.promise.catch(() => undefined);
+    this.#reads = new ReadBarriers({
+      clock: ports.clock,
+      timeoutMs: ports.readTimeoutMs ?? 3_000,
+      ask: (context) => this.#send({ kind: 'read', context }),
+    });
+  }
+
+  /** Resolves with the raft id when the log is loaded and the state restored from its snapshot. */
+  get started(): Promise<string> {
+    return this.#started.promise;
+  }
+
+  /** Takes what the node posted. */
+  take(batch: readonly FromNode[]): void {
+    try {
+      for (const event of batch) this.#takeOne(event);
+    } catch (error) {
+      this.#ports.fatal(error instanceof Error ? error : new Error(messageOf(error)));
+      return;
+    }
+    this.#tellIfChanged();
+  }
+
+  // -------------------------------------------------------------------------------- the public face
+
+  status(): ConsensusStatus {
+    const node = this.#node;
+    const nowMs = this.#ports.clock.monotonicMs();
+    const leads = this.#leads();
+    return {
+      raftId: node?.raftId ?? '',
+      term: node?.term ?? 0,
+      isLeader: leads,
+      leaderRaftId: node?.leader,
+      members: node?.members ?? [],
+      appliedIndex: this.#appliedIndex,
+      commitIndex: Math.max(node?.commitIndex ?? 0, this.#appliedIndex),
+      leaderHeardAtMs: leads ? nowMs : this.#heardAtMs,
+      ...(node?.removed === true ? { removed: true as const } : {}),
+    };
+  }
+
+  async propose(data: Uint8Array, signal?: AbortSignal): Promise<number> {
+    throwIfAborted(signal);
+    this.#checkOpen();
+    if (data.length === 0 || data.length > LARGEST_PROPOSAL_BYTES) {
+      throw new ShoalError(
+        'resource-exhausted',
+        `a write has ${data.length} bytes, 1 to ${LARGEST_PROPOSAL_BYTES} are allowed: split it`,
+      );
+    }
+    // What is known already need not travel; the node knows better than this, but later.
+    if (this.#node?.role !== 'leader') throw new NotLeaderError(this.#leaderNodeId());
+    const tooMany = this.#pending.size >= MAX_PROPOSALS;
+    if (tooMany || this.#pendingBytes + data.length > MAX_PROPOSAL_BYTES) {
+      throw new ShoalError(
+        'resource-exhausted',
+        `${this.#pending.size} writes are waiting for a majority of the managers: try again later`,
+      );
+    }
+    const id = this.#nextId++;
+    const outcome = this.#wait(this.#pending, id, data.length, signal);
+    this.#proposals ??= { firstId: id, data: [] };
+    this.#proposals.data.push(data);
+    this.#scheduleFlush();
+    return outcome;
+  }
+
+  async readBarrier(signal?: AbortSignal): Promise<number> {
+    throwIfAborted(signal);
+    this.#checkOpen();
+    return this.#reads.wait(signal);
+  }
+
+  addMember(member: RaftMember, signal?: AbortSignal): Promise<void> {
+    return this.#order((id) => ({ kind: 'add-member', id, member }), signal);
+  }
+
+  removeMember(raftId: string, signal?: AbortSignal): Promise<void> {
+    return this.#order((id) => ({ kind: 'remove-member', id, raftId }), signal);
+  }
+
+  transferLeadership(raftId?: string, signal?: AbortSignal): Promise<void> {
+    return this.#order((id) => ({ kind: 'transfer', id, to: raftId }), signal);
+  }
+
+  onStatus(listener: (status: ConsensusStatus) => void): () => void {
+    this.#listeners.add(listener);
+    listener(this.status());
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** From now on: how often to take snapshots, as the cluster's spec says. */
+  setCompaction(policy: CompactionPolicy): void {
+    this.#send({ kind: 'compaction', policy });
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    this.#send({ kind: 'close' });
+    this.#flush();
+    await this.#ended.promise;
+  }
+
+  /** The other end is gone: nothing more will come. `error`: why, when it was not asked to. */
+  ended(error?: Error): void {
+    const why = error ?? new ShoalError('unavailable', 'this manager is stopping');
+    this.#snapshotTimer?.cancel();
+    this.#started.reject(why);
+    for (const [, pending] of this.#pending) {
+      pending.reject(
+        new ShoalError('unknown-outcome', `consensus ended before the write did: ${why.message}`),
+      );
+    }
+    for (const [, order] of this.#orders) order.reject(why);
+    this.#reads.fail(why);
+    this.#closed ??= Promise.resolve();
+    this.#ended.resolve();
+  }
+
+  // ----------------------------------------------------------------------------------------- events
+
+  #takeOne(event: FromNode): void {
+    switch (event.kind) {
+      case 'started':
+        this.#started.resolve(event.raftId);
+        break;
+      case 'restore':
+        this.#ports.stateMachine.restore(event.index, event.chunks);
+        this.#setApplied(event.index);
+        break;
+      case 'entries':
+        this.#apply(event);
+        break;
+      case 'failed':
+        for (let id = event.firstId; id < event.firstId + event.count; id++) {
+          (this.#pending.get(id) ?? this.#orders.get(id))?.reject(toError(event.error));
+        }
+        break;
+      case 'done':
+        this.#orders.get(event.id)?.resolve(0);
+        break;
+      case 'read-ready':
+        this.#reads.ready(event.context, event.index, this.#appliedIndex);
+        break;
+      case 'read-dropped':
+        this.#reads.dropped(event.context);
+        break;
+      case 'status':
+        this.#takeStatus(event.status);
+        break;
+      case 'take-snapshot':
+        this.#takeSnapshot();
+        break;
+      case 'closed':
+        this.ended();
+        break;
+      case 'fatal': {
+        const error = toError(event.error);
+        this.ended(error);
+        this.#ports.fatal(error);
+        break;
+      }
+      default:
+        unreachable(event);
+    }
+  }
+
+  #apply(event: FromNode & { kind: 'entries' }): void {
+    const { stateMachine } = this.#ports;
+    const parts = unpack(event.lengths, event.bytes);
+    for (const [i, data] of parts.entries()) {
+      if (data.length > 0) stateMachine.apply(event.first + i, data);
+    }
+    this.#setApplied(event.first + parts.length - 1);
+    for (let i = 0; i < event.done.length; i += 2) {
+      const index = event.done[i + 1];
+      if (index !== undefined) this.#pending.get(event.done[i] ?? 0)?.resolve(index);
+    }
+  }
+
+  #setApplied(index: number): void {
+    this.#appliedIndex = index;
+    this.#send({ kind: 'applied', index });
+    this.#reads.applied(index);
+  }
+
+  #takeStatus(status: NodeStatus): void {
+    this.#node = status;
+    if (status.leaderSilentMs === undefined) return;
+    const heardAtMs = this.#ports.clock.monotonicMs() - status.leaderSilentMs;
+    this.#heardAtMs = Math.max(this.#heardAtMs, heardAtMs);
+  }
+
+  /** One chunk a turn, so that a large state is written out beside the daily work. */
+  #takeSnapshot(): void {
+    const index = this.#appliedIndex;
+    const chunks = this.#ports.stateMachine.snapshot()[Symbol.iterator]();
+    this.#send({ kind: 'snapshot-begin', index });
+    const next = () => {
+      try {
+        const { done, value } = chunks.next();
+        if (done === true) {
+          this.#send({ kind: 'snapshot-end', ok: true });
+          return;
+        }
+        // In memory of its own: it is handed over, and may be a view into something larger.
+        this.#send({ kind: 'snapshot-chunk', chunk: new Uint8Array(value) });
+      } catch (error) {
+        this.#send({ kind: 'snapshot-end', ok: false });
+        this.#ports.fatal(error instanceof Error ? error : new Error(messageOf(error)));
+        return;
+      }
+      this.#snapshotTimer = this.#ports.clock.after(0, next);
+    };
+    next();
+  }
+
+  // ---------------------------------------------------------------------------------------- helpers
+
+  #leads(): boolean {
+    const from = this.#node?.role === 'leader' ? this.#node.leaderFromIndex : undefined;
+    return from !== undefined && this.#appliedIndex >= from;
+  }
+
+  #leaderNodeId(): string | undefined {
+    const leader = this.#node?.leader;
+    const member = this.#node?.members.find((one) => one.member.raftId === leader)?.member;
+    return member === undefined || member.nodeId === '' ? undefined : member.nodeId;
+  }
+
+  /** Indexes and times move always and are not news. */
+  #tellIfChanged(): void {
+    const status = this.status();
+    if (this.#told !== undefined && sameNews(this.#told, status)) return;
+    this.#told = status;
+    for (const listener of [...this.#listeners]) listener(status);
+  }
+
+  async #order(message: (id: number) => ToNode, signal?: AbortSignal): Promise<void> {
+    throwIfAborted(signal);
+    this.#checkOpen();
+    const id = this.#nextId++;
+    this.#send(message(id));
+    await this.#wait(this.#orders, id, 0, signal);
+  }
+
+  #wait(
+    table: Map<number, Pending>,
+    id: number,
+    bytes: number,
+    signal: AbortSignal | undefined,
+  ): Promise<number> {
+    const { promise, resolve, reject } = Promise.withResolvers<number>();
+    const settle = () => {
+      if (!table.delete(id)) return;
+      this.#pendingBytes -= bytes;
+      signal?.removeEventListener('abort', onAbort);
+    };
+    const onAbort = () => {
+      settle();
+      reject(
+        new ShoalError('unknown-outcome', 'nobody waits any more: it may still be carried out', {
+          cause: signal?.reason,
+        }),
+      );
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#pendingBytes += bytes;
+    table.set(id, {
+      resolve: (index) => {
+        settle();
+        resolve(index);
+      },
+      reject: (error) => {
+        settle();
+        reject(error);
+      },
+    });
+    return promise;
+  }
+
+  #checkOpen(): void {
+    if (this.#closed !== undefined) {
+      throw new ShoalError('unavailable', 'this manager is stopping');
+    }
+  }
+
+  #send(message: ToNode): void {
+    this.#endProposals();
+    this.#outbox.push(message);
+    this.#scheduleFlush();
+  }
+
+  #endProposals(): void {
+    if (this.#proposals === undefined) return;
+    const { firstId, data } = this.#proposals;
+    this.#proposals = undefined;
+    this.#outbox.push({ kind: 'propose', firstId, ...pack(data) });
+  }
+
+  #scheduleFlush(): void {
+    if (this.#flushDue) return;
+    this.#flushDue = true;
+    this.#ports.defer(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushDue = false;
+    this.#endProposals();
+    this.#reads.sent();
+    if (this.#outbox.length === 0) return;
+    const batch = this.#outbox;
+    this.#outbox = [];
+    this.#link.post(batch);
+  }
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) {
+    throw new ShoalError('cancelled', messageOf(signal.reason), { cause: signal.reason });
+  }
+}
+
+function toError({ code, message, leader }: PlainError): ShoalError {
+  return code === 'not-leader' ? new NotLeaderError(leader) : new ShoalError(code, message);
+}
+
+function sameNews(a: ConsensusStatus, b: ConsensusStatus): boolean {
+  return (
+    a.term === b.term &&
+    a.isLeader === b.isLeader &&
+    a.leaderRaftId === b.leaderRaftId &&
+    a.raftId === b.raftId &&
+    a.removed === b.removed &&
+    a.members.length === b.members.length &&
+    a.members.every((one, i) => {
+      const other = b.members[i];
+      return (
+        one.member.raftId === other?.member.raftId &&
+        one.member.nodeId === other.member.nodeId &&
+        one.member.address === other.member.address &&
+        one.learner === other.learner &&
+        one.active === other.active
+      );
+    })
+  );
+}

@@ -1,0 +1,46 @@
+import { systemClock, systemRandom } from '../../../shared/io/system.ts';
+import type { Log } from '../../../shared/log.ts';
+import type { IdentitySource } from '../../../shared/pki/identity.ts';
+import { RaftNode } from '../node.ts';
+import type { NodeConfig } from '../node-start.ts';
+import type { FromNode, ToNode } from '../protocol.ts';
+import { TlsPeerTransport } from './peer-transport.ts';
+import { SqliteLog } from './sqlite-log.ts';
+
+export type RunOptions = Readonly<{
+  folder: string;
+  listen: string;
+  config: NodeConfig;
+  identity: IdentitySource;
+  log: Log;
+}>;
+export type RunningNode = Readonly<{ take: (batch: readonly ToNode[]) => void }>;
+
+/** Opens log and links and starts the node on them. */
+export async function runNode(
+  options: RunOptions,
+  post: (batch: readonly FromNode[]) => void,
+): Promise<RunningNode> {
+  const storage = new SqliteLog(options.folder);
+  let transport: TlsPeerTransport | undefined;
+  try {
+    const { listen, identity, log, config } = options;
+    transport = new TlsPeerTransport({ listen, identity, log });
+    await transport.listen();
+    const node = new RaftNode(config, {
+      storage,
+      transport,
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      defer: (fn) => setImmediate(fn),
+      post,
+    });
+    node.start();
+    return { take: (batch) => node.take(batch) };
+  } catch (error) {
+    storage.close();
+    await transport?.close();
+    throw error;
+  }
+}

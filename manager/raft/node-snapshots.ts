@@ -1,0 +1,128 @@
+import { type CompactionPolicy, compactTo, snapshotDue } from './compaction.ts';
+import { entryBytes } from './log.ts';
+import { encodeDirectory, type MemberBook } from './members.ts';
+import type { MemoryLog } from './memory-log.ts';
+import type { NodeStorage, SnapshotSink } from './ports.ts';
+import type { Entry, SnapshotMeta } from './types.ts';
+
+/** A snapshot is also due after this much, so that the log in memory stays bounded. */
+const SNAPSHOT_EVERY_BYTES = 32 << 20;
+const TRAILING_BYTES = 8 << 20;
+
+export type SnapshotPorts = Readonly<{
+  storage: NodeStorage;
+  view: MemoryLog;
+  book: MemberBook;
+  /** Asks for the state; it comes as `begin`, `chunk`, ..., `end`. */
+  ask: () => void;
+  /** The disk failed. */
+  fatal: (error: unknown) => void;
+}>;
+
+/** Keeps snapshots of this node's own state and cuts the log behind them. */
+export class NodeSnapshots {
+  readonly #ports: SnapshotPorts;
+  #policy: CompactionPolicy;
+  #asked = false;
+  #taking: { meta: SnapshotMeta; sink: SnapshotSink } | undefined;
+  #committing = false;
+  #bytes = 0;
+  constructor(ports: SnapshotPorts, policy: CompactionPolicy) {
+    this.#ports = ports;
+    this.#policy = policy;
+  }
+
+  set policy(policy: CompactionPolicy) {
+    this.#policy = policy;
+  }
+
+  /** Entries are going to the state machine. */
+  handedOut(entries: readonly Entry[]): void {
+    for (const entry of entries) this.#bytes += entryBytes(entry);
+  }
+
+  applied(index: number): void {
+    if (this.#asked || this.#committing) return;
+    const last = this.#ports.view.snapshot()?.index ?? 0;
+    const due = snapshotDue(this.#policy, index, last) || this.#bytes >= SNAPSHOT_EVERY_BYTES;
+    if (!due || index <= last) return;
+    this.#asked = true;
+    this.#bytes = 0;
+    this.#ports.ask();
+  }
+
+  begin(index: number): void {
+    this.#drop();
+    const { view, book, storage } = this.#ports;
+    const term = view.term(index);
+    // A snapshot from the leader came in between: the state offered is older than that.
+    if (term === undefined || index <= (view.snapshot()?.index ?? 0)) return;
+    const { confState, directory } = book.asOf(index);
+    const meta = { index, term, confState };
+    const sink = storage.beginSnapshot(meta);
+    this.#taking = { meta, sink };
+    sink.write(encodeDirectory(directory));
+  }
+
+  chunk(chunk: Uint8Array): void {
+    this.#taking?.sink.write(chunk);
+  }
+
+  end(ok: boolean): void {
+    this.#asked = false;
+    const taking = this.#taking;
+    this.#taking = undefined;
+    if (taking === undefined) return;
+    if (!ok) {
+      taking.sink.abort();
+      return;
+    }
+    this.#committing = true;
+    taking.sink.commit().then(
+      () => this.#guard(() => this.#committed(taking.meta)),
+      (error: unknown) => this.#ports.fatal(error),
+    );
+  }
+
+  close(): void {
+    this.#drop();
+  }
+
+  #drop(): void {
+    this.#taking?.sink.abort();
+    this.#taking = undefined;
+  }
+
+  #committed(meta: SnapshotMeta): void {
+    this.#committing = false;
+    const { storage, view } = this.#ports;
+    if (view.term(meta.index) !== meta.term || meta.index <= (view.snapshot()?.index ?? 0)) return;
+    storage.adoptSnapshot(meta);
+    view.setSnapshot(meta);
+    const to = this.#compactTo(meta.index);
+    if (to < view.firstIndex()) return;
+    storage.compact(to);
+    view.compact(to);
+  }
+
+  /** As the policy says, but keeping no more bytes than bounded for members that are behind. */
+  #compactTo(snapshotIndex: number): number {
+    const { view } = this.#ports;
+    const least = Math.max(compactTo(this.#policy, snapshotIndex), view.firstIndex() - 1);
+    let bytes = 0;
+    for (let index = snapshotIndex; index > least; index--) {
+      const [entry] = view.entries(index, index + 1, 0);
+      if (entry !== undefined) bytes += entryBytes(entry);
+      if (bytes > TRAILING_BYTES) return index;
+    }
+    return least;
+  }
+
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#ports.fatal(error);
+    }
+  }
+}

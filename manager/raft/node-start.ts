@@ -1,0 +1,107 @@
+import { ShoalError } from '../../shared/errors.ts';
+import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
+import { bootstrapState } from './bootstrap.ts';
+import type { CompactionPolicy } from './compaction.ts';
+import { type Directory, decodeDirectory, encodeDirectory, idOf } from './members.ts';
+import type { NodeStorage } from './ports.ts';
+import { type LoadedState, parseRaftId, type RaftId } from './types.ts';
+
+/** How a member comes to its log. With a log of the same member there already, that one goes on. */
+export type NodeStart =
+  /** The first member of a new cluster; `state` is the state machine's, as it begins. */
+  | Readonly<{ kind: 'bootstrap'; member: RaftMember; state: readonly Uint8Array[] }>
+  /** A new member of a cluster whose leader was asked to add it; `members` as that answered. */
+  | Readonly<{ kind: 'join'; member: RaftMember; members: readonly RaftMember[] }>
+  | Readonly<{ kind: 'restart' }>;
+
+export type NodeTiming = Readonly<{
+  tickMs: number;
+  electionTicks: number;
+  heartbeatTicks: number;
+}>;
+/** DESIGN section 6. */
+export const DEFAULT_TIMING: NodeTiming = { tickMs: 100, electionTicks: 10, heartbeatTicks: 1 };
+
+export type NodeConfig = Readonly<{
+  start: NodeStart;
+  clusterId: string;
+  timing: NodeTiming;
+  compaction: CompactionPolicy;
+}>;
+
+const IDENTITY_NOTE = 'identity';
+const DIRECTORY_NOTE = 'directory';
+const REMOVED_NOTE = 'removed';
+
+export type Prepared = Readonly<{ id: RaftId; state: LoadedState; directory: Directory }>;
+
+/** Loads what is on disk, after writing there what a new member begins with. */
+export function prepare({ start, clusterId }: NodeConfig, storage: NodeStorage): Prepared {
+  let state = storage.load();
+  const noted = decodeIdentity(storage.note(IDENTITY_NOTE));
+  if (storage.note(REMOVED_NOTE) !== undefined) {
+    throw refusal('this manager was removed from the cluster: it must join as a new member');
+  }
+  if (noted !== undefined && noted.clusterId !== clusterId) {
+    throw refusal(`the Raft log is of cluster ${noted.clusterId}, this node is of ${clusterId}`);
+  }
+  if (start.kind === 'restart') {
+    if (noted === undefined) throw refusal('there is no Raft log to start from: join the cluster');
+    return { id: noted.id, state, directory: notedDirectory(storage) };
+  }
+  const id = idOf(start.member);
+  if (noted !== undefined && noted.id !== id) {
+    throw refusal(`the Raft log is that of member ${noted.id}, not of ${id}`);
+  }
+  const known = start.kind === 'join' ? [...start.members, start.member] : [start.member];
+  const directory = {
+    members: [...new Map(known.map((m) => [m.raftId, m])).values()],
+    removed: [],
+  };
+  storage.putNote(DIRECTORY_NOTE, encodeDirectory(directory));
+  storage.putNote(IDENTITY_NOTE, encodeText(`${id} ${clusterId}`));
+  if (start.kind === 'bootstrap' && state.snapshot === undefined) {
+    const { hardState, snapshot } = bootstrapState([id]);
+    const body = [encodeDirectory(directory), ...start.state];
+    storage.append({ hardState, snapshot: { meta: snapshot, body }, entries: [] });
+    state = storage.load();
+  }
+  return { id, state, directory };
+}
+
+function notedDirectory(storage: NodeStorage): Directory {
+  const note = storage.note(DIRECTORY_NOTE);
+  return note === undefined ? { members: [], removed: [] } : decodeDirectory(note);
+}
+
+function decodeIdentity(
+  note: Uint8Array | undefined,
+): { id: RaftId; clusterId: string } | undefined {
+  if (note === undefined) return undefined;
+  const text = new TextDecoder().decode(note);
+  const at = text.indexOf(' ');
+  return { id: parseRaftId(text.slice(0, at)), clusterId: text.slice(at + 1) };
+}
+
+function encodeText(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+function refusal(why: string): ShoalError {
+  return new ShoalError('failed-precondition', why);
+}
+
+/** From now on this log is not started from any more. */
+export function noteRemoved(storage: NodeStorage, why: string): void {
+  storage.putNote(REMOVED_NOTE, encodeText(why));
+}
+
+export type LogOwner = Readonly<{ raftId: RaftId; clusterId: string; removed: boolean }>;
+
+/** Whose log it is; undefined for one that was never begun. */
+export function ownerOf(storage: NodeStorage): LogOwner | undefined {
+  const noted = decodeIdentity(storage.note(IDENTITY_NOTE));
+  if (noted === undefined) return undefined;
+  const removed = storage.note(REMOVED_NOTE) !== undefined;
+  return { raftId: noted.id, clusterId: noted.clusterId, removed };
+}

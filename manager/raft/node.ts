@@ -1,0 +1,549 @@
+import type { Clock, Timer } from '../../shared/clock.ts';
+import { isShoalError, messageOf, NotLeaderError, ShoalError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import type { Random } from '../../shared/random.ts';
+import { unreachable } from '../../shared/unreachable.ts';
+import { EMPTY_CONF } from './conf-change.ts';
+import { RaftCore } from './core.ts';
+import { decodeDirectory, idOf, MemberBook, reachable } from './members.ts';
+import { MemoryLog } from './memory-log.ts';
+import { NodeAdmin } from './node-admin.ts';
+import { NodeSnapshots } from './node-snapshots.ts';
+import { type NodeConfig, noteRemoved, prepare } from './node-start.ts';
+import { PendingProposals } from './pending.ts';
+import type { NodeStorage, PeerTransport, SnapshotSink } from './ports.ts';
+import {
+  type FromNode,
+  type NodeStatus,
+  type PlainError,
+  pack,
+  type ToNode,
+  unpack,
+} from './protocol.ts';
+import {
+  type Entry,
+  type LoadedState,
+  type Message,
+  parseRaftId,
+  type RaftId,
+  type RaftOptions,
+  type Ready,
+  type SnapshotRequest,
+} from './types.ts';
+
+export type NodePorts = Readonly<{
+  storage: NodeStorage;
+  transport: PeerTransport;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** Runs `fn` after what is waiting to be read has been read: all of that becomes one batch. */
+  defer: (fn: () => void) => void;
+  post: (batch: readonly FromNode[]) => void;
+}>;
+
+/** Status goes out at changes, and every so many ticks for what moves all the time. */
+const STATUS_TICKS = 3;
+/** A leader whose state machine takes nothing for so long hands over: it serves nobody. */
+const STUCK_TICKS = 150;
+
+const LIMITS = {
+  preVote: true,
+  checkQuorum: true,
+  maxMessageBytes: 512 << 10,
+  maxInflightMessages: 256,
+  maxInflightBytes: 8 << 20,
+  maxUncommittedBytes: 32 << 20,
+  maxApplyingBytes: 2 << 20,
+  maxPendingReads: 4_096,
+  readMode: 'quorum',
+} as const satisfies Partial<RaftOptions>;
+
+/**
+ * One member at work: drives the core, the disk and the links, one turn of the event loop at a time.
+ * Whatever came in before a turn (proposals, messages, ticks) becomes one append, one sync, one
+ * message per member and one batch for the state machine.
+ */
+export class RaftNode {
+  readonly #config: NodeConfig;
+  readonly #ports: NodePorts;
+  readonly #id: RaftId;
+  readonly #view: MemoryLog;
+  readonly #raft: RaftCore;
+  readonly #book = new MemberBook();
+  readonly #pending = new PendingProposals();
+  readonly #admin: NodeAdmin;
+  readonly #snapshots: NodeSnapshots;
+  readonly #heardTick = new Map<RaftId, number>();
+  #outbox: FromNode[] = [];
+  #ticks = 0;
+  #timer: Timer | undefined;
+  #turnDue = false;
+  #stopped = false;
+  #removed = false;
+  #leaderFromIndex: number | undefined;
+  #statusDue = true;
+  #handedOut: number;
+  #acknowledged: number;
+  #stuckTicks = 0;
+
+  /** Loads the log; throws `failed-precondition` when it cannot be trusted or is another member's. */
+  constructor(config: NodeConfig, ports: NodePorts) {
+    this.#config = config;
+    this.#ports = ports;
+    const { storage, transport, random } = ports;
+    const loaded = prepare(config, storage);
+    this.#id = loaded.id;
+    this.#view = new MemoryLog(loaded.state);
+    const { snapshot, hardState, entries } = loaded.state;
+    this.#handedOut = snapshot?.index ?? 0;
+    this.#acknowledged = this.#handedOut;
+    this.#raft = new RaftCore({
+      options: {
+        ...LIMITS,
+        id: this.#id,
+        electionTicks: config.timing.electionTicks,
+        heartbeatTicks: config.timing.heartbeatTicks,
+      },
+      random,
+      log: this.#view,
+      hardState,
+      confState: snapshot?.confState ?? EMPTY_CONF,
+      applied: this.#handedOut,
+    });
+    this.#admin = new NodeAdmin({
+      raft: this.#raft,
+      book: this.#book,
+      post: (event) => this.#post(event),
+      notLeader: () => this.#notLeader(),
+      isActive: (id) => this.#isActive(id),
+      electionTicks: config.timing.electionTicks,
+    });
+    this.#snapshots = new NodeSnapshots(
+      {
+        storage,
+        view: this.#view,
+        book: this.#book,
+        ask: () => this.#post({ kind: 'take-snapshot' }),
+        fatal: (error) => this.#fail(error),
+      },
+      config.compaction,
+    );
+    this.#post({ kind: 'started', raftId: this.#id });
+    if (snapshot === undefined) this.#book.reset(0, EMPTY_CONF, loaded.directory);
+    else this.#restore(snapshot.index, snapshot.term, snapshot.confState);
+    transport.setPeers(reachable(this.#book, entries));
+  }
+
+  get raftId(): RaftId {
+    return this.#id;
+  }
+
+  start(): void {
+    const { transport } = this.#ports;
+    transport.start(this.#id, {
+      message: (message) => this.#step(message),
+      unreachable: (id) => this.#guard(() => this.#raft.reportUnreachable(id)),
+      snapshotSent: (id, ok) => this.#guard(() => this.#raft.reportSnapshot(id, ok)),
+      receiveSnapshot: (message) => this.#receiveSnapshot(message),
+      removed: () => this.#guard(() => this.#becomeRemoved('another member says so')),
+      wasRemoved: (id) => this.#book.wasRemoved(id),
+    });
+    this.#armTick(this.#ports.clock.monotonicMs());
+    const { voters } = this.#raft.status().confState;
+    // Nobody else to wait for.
+    if (voters.length === 1 && voters[0] === this.#id) this.#raft.campaign();
+    this.#schedule();
+  }
+
+  /** Takes what the client posted. */
+  take(batch: readonly ToNode[]): void {
+    this.#guard(() => {
+      for (const message of batch) this.#takeOne(message);
+    });
+  }
+
+  close(): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#snapshots.close();
+    this.#failPending(this.#pending.dropAll());
+    this.#ports.storage.close();
+    this.#flushOutbox();
+    return this.#ports.transport.close();
+  }
+
+  // ----------------------------------------------------------------------------------------- inputs
+
+  #takeOne(message: ToNode): void {
+    switch (message.kind) {
+      case 'propose':
+        this.#propose(message.firstId, unpack(message.lengths, message.bytes));
+        break;
+      case 'read':
+        this.#raft.readIndex(message.context);
+        break;
+      case 'applied':
+        this.#acknowledged = Math.max(this.#acknowledged, message.index);
+        this.#raft.applied(message.index);
+        this.#snapshots.applied(message.index);
+        break;
+      case 'add-member':
+        this.#admin.add(message.id, message.member);
+        break;
+      case 'remove-member':
+        this.#admin.remove(message.id, parseRaftId(message.raftId));
+        break;
+      case 'transfer':
+        this.#admin.transfer(
+          message.id,
+          message.to === undefined ? undefined : parseRaftId(message.to),
+        );
+        break;
+      case 'snapshot-begin':
+        this.#snapshots.begin(message.index);
+        break;
+      case 'snapshot-chunk':
+        this.#snapshots.chunk(message.chunk);
+        break;
+      case 'snapshot-end':
+        this.#snapshots.end(message.ok);
+        break;
+      case 'compaction':
+        this.#snapshots.policy = message.policy;
+        break;
+      case 'close':
+        void this.close().then(() => this.#ports.post([{ kind: 'closed' }]));
+        break;
+      default:
+        unreachable(message);
+    }
+  }
+
+  #propose(firstId: number, data: readonly Uint8Array[]): void {
+    const result = this.#raft.propose(data);
+    if (result.kind === 'accepted') {
+      this.#pending.add(firstId, result.first, result.last, result.term);
+      return;
+    }
+    const error: PlainError =
+      result.reason === 'uncommitted-limit'
+        ? {
+            code: 'resource-exhausted',
+            message: 'too many writes are waiting for a majority of the managers: try again later',
+            leader: undefined,
+          }
+        : this.#notLeader();
+    this.#post({ kind: 'failed', firstId, count: data.length, error });
+  }
+
+  #step(message: Message): void {
+    this.#heardTick.set(message.from, this.#ticks);
+    this.#guard(() => this.#raft.step(message));
+  }
+
+  #receiveSnapshot(message: SnapshotRequest): SnapshotSink {
+    this.#heardTick.set(message.from, this.#ticks);
+    return this.#ports.storage.beginSnapshot(message.snapshot);
+  }
+
+  #armTick(lastMs: number): void {
+    const { clock } = this.#ports;
+    const { tickMs } = this.#config.timing;
+    // On a grid, so that ticks do not drift; but after a stall the missed ones are not made up for:
+    // time in which nothing was received must not count as silence of others.
+    const nextMs = Math.max(lastMs + tickMs, clock.monotonicMs());
+    this.#timer = clock.after(Math.max(0, nextMs - clock.monotonicMs()), () => {
+      if (this.#stopped) return;
+      this.#armTick(nextMs);
+      this.#guard(() => this.#tick());
+    });
+  }
+
+  #tick(): void {
+    this.#ticks++;
+    this.#raft.tick();
+    this.#admin.tick();
+    this.#ports.storage.idle();
+    if (this.#ticks % STATUS_TICKS === 0) this.#statusDue = true;
+    this.#checkStuck();
+  }
+
+  #checkStuck(): void {
+    const waits = this.#handedOut > this.#acknowledged && this.#leaderFromIndex !== undefined;
+    this.#stuckTicks = waits ? this.#stuckTicks + 1 : 0;
+    if (this.#stuckTicks < STUCK_TICKS) return;
+    this.#stuckTicks = 0;
+    this.#ports.log.error('the state machine takes no entries: handing over leadership', {
+      handedOut: this.#handedOut,
+      applied: this.#acknowledged,
+    });
+    this.#admin.transfer(0, undefined);
+  }
+
+  // ----------------------------------------------------------------------------------------- a turn
+
+  /** Everything that enters goes through here: afterwards a turn is due; a failure ends the node. */
+  #guard(work: () => void): void {
+    if (this.#stopped) return;
+    try {
+      work();
+    } catch (error) {
+      this.#fail(error);
+      return;
+    }
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#turnDue || this.#stopped) return;
+    this.#turnDue = true;
+    this.#ports.defer(() => {
+      this.#turnDue = false;
+      if (this.#stopped) return;
+      try {
+        this.#turn();
+      } catch (error) {
+        this.#fail(error);
+      }
+    });
+  }
+
+  #turn(): void {
+    while (this.#raft.hasReady()) this.#carryOut(this.#raft.ready());
+    if (this.#statusDue) {
+      this.#statusDue = false;
+      this.#post({ kind: 'status', status: this.#status() });
+    }
+    this.#flushOutbox();
+  }
+
+  /** The order is Raft's promise: see `Ready`. */
+  #carryOut(ready: Ready): void {
+    const { storage, transport } = this.#ports;
+    const { hardState, snapshot, entries } = ready;
+    for (const message of ready.messages) this.#send(message);
+    if (ready.messages.length > 0) transport.flush();
+    if (hardState !== undefined || snapshot !== undefined || entries.length > 0) {
+      storage.append(
+        {
+          ...(hardState === undefined ? {} : { hardState }),
+          // Its body is on disk already: receiveSnapshot() wrote it before the message was taken.
+          ...(snapshot === undefined ? {} : { snapshot: { meta: snapshot, body: [] } }),
+          entries,
+        },
+        { lazy: !ready.mustSync },
+      );
+    }
+    if (snapshot !== undefined) this.#view.install(snapshot);
+    this.#view.append(entries);
+    if (entries.some(({ type }) => type === 'conf-change')) {
+      this.#updatePeers();
+    }
+    for (const message of ready.messagesAfterSync) this.#send(message);
+    if (ready.messagesAfterSync.length > 0) transport.flush();
+    this.#raft.advance();
+    if (snapshot !== undefined) {
+      this.#restore(snapshot.index, snapshot.term, snapshot.confState);
+      this.#updatePeers();
+    }
+    if (ready.softState !== undefined) this.#noteRole(ready, entries);
+    this.#handOut(ready.committedEntries);
+    if (ready.softState !== undefined) this.#afterRole();
+    for (const { context, index } of ready.readStates) {
+      this.#post({ kind: 'read-ready', context, index });
+    }
+    for (const { context, reason } of ready.droppedReads) {
+      this.#ports.log.debug('a read was dropped', { reason });
+      this.#post({ kind: 'read-dropped', context });
+    }
+  }
+
+  #send(message: Message): void {
+    const { transport, storage } = this.#ports;
+    if (message.type !== 'snapshot') {
+      transport.send(message);
+      return;
+    }
+    const body = storage.openSnapshot(message.snapshot);
+    if (body !== undefined) transport.sendSnapshot(message, body);
+    // A newer one has taken its place: the next heartbeat's answer leads to that.
+    else this.#ports.defer(() => this.#guard(() => this.#raft.reportSnapshot(message.to, false)));
+  }
+
+  /** A new leader's first entry is in the same Ready as its role: it appends at once. */
+  #noteRole(ready: Ready, entries: readonly Entry[]): void {
+    const soft = ready.softState;
+    if (soft === undefined) return;
+    this.#statusDue = true;
+    if (soft.role !== 'leader') {
+      this.#leaderFromIndex = undefined;
+      return;
+    }
+    const first = entries.find(({ term }) => term === soft.term);
+    this.#leaderFromIndex = first?.index ?? this.#leaderFromIndex ?? this.#view.lastIndex();
+    this.#ports.log.info('this manager leads', { term: soft.term });
+  }
+
+  #afterRole(): void {
+    const { role, term } = this.#raft.status();
+    const lost = role === 'leader' ? this.#pending.dropBefore(term) : this.#pending.dropAll();
+    this.#failPending(lost);
+    this.#admin.roleChanged();
+  }
+
+  #failPending(ids: readonly number[]): void {
+    for (const id of ids) {
+      this.#post({
+        kind: 'failed',
+        firstId: id,
+        count: 1,
+        error: {
+          code: 'unknown-outcome',
+          message:
+            'leadership was lost before the write was committed, and the next leader may have it ' +
+            'or not: read before trying again',
+          leader: undefined,
+        },
+      });
+    }
+  }
+
+  #handOut(entries: readonly Entry[]): void {
+    const [first] = entries;
+    if (first === undefined) return;
+    const done: number[] = [];
+    const parts: Uint8Array[] = [];
+    for (const entry of entries) {
+      if (entry.type === 'conf-change') {
+        this.#applyChange(entry);
+        parts.push(NOTHING);
+        continue;
+      }
+      parts.push(entry.data);
+      const id = this.#pending.take(entry);
+      if (id !== undefined) done.push(id, entry.index);
+    }
+    this.#handedOut = first.index + entries.length - 1;
+    this.#snapshots.handedOut(entries);
+    this.#post({ kind: 'entries', first: first.index, ...pack(parts), done });
+  }
+
+  #applyChange(entry: Entry): void {
+    const confState = this.#raft.applyConfChange(entry);
+    const removed = this.#book.apply(entry, confState);
+    this.#statusDue = true;
+    if (removed === this.#id) this.#becomeRemoved('the change was committed');
+    else if (removed !== undefined) this.#ports.transport.tellRemoved(removed);
+    this.#updatePeers();
+    this.#admin.applied(entry);
+  }
+
+  #updatePeers(): void {
+    const { commit, lastIndex } = this.#raft.status();
+    const from = Math.max(commit + 1, this.#view.firstIndex());
+    const last = Math.min(lastIndex, this.#view.lastIndex());
+    const tail = from > last ? [] : this.#view.entries(from, last + 1, Number.POSITIVE_INFINITY);
+    this.#ports.transport.setPeers(reachable(this.#book, tail));
+  }
+
+  /** The state machine starts over from a snapshot that is the newest on disk. */
+  #restore(
+    index: number,
+    term: number,
+    confState: NonNullable<LoadedState['snapshot']>['confState'],
+  ) {
+    const body = this.#ports.storage.openSnapshot({ index, term });
+    const [directory, ...chunks] = body === undefined ? [] : [...body];
+    if (directory === undefined) {
+      throw new ShoalError('internal', `raft: snapshot ${index} is gone; this node must stop`);
+    }
+    this.#book.reset(index, confState, decodeDirectory(directory));
+    this.#handedOut = index;
+    this.#statusDue = true;
+    this.#post({ kind: 'restore', index, chunks });
+  }
+
+  #becomeRemoved(why: string): void {
+    if (this.#removed) return;
+    this.#removed = true;
+    this.#statusDue = true;
+    noteRemoved(this.#ports.storage, why);
+    this.#ports.log.warn('this manager was removed from the Raft group', { why });
+  }
+
+  // ---------------------------------------------------------------------------------------- outputs
+
+  #status(): NodeStatus {
+    const raft = this.#raft.status();
+    const progress = new Map(raft.progress.map((view) => [view.id, view]));
+    return {
+      raftId: this.#id,
+      role: raft.role,
+      term: raft.term,
+      leader: raft.leader,
+      leaderFromIndex: raft.role === 'leader' ? this.#leaderFromIndex : undefined,
+      commitIndex: raft.commit,
+      leaderSilentMs:
+        raft.leader === undefined ? undefined : raft.ticksSinceLeader * this.#config.timing.tickMs,
+      members: this.#book.of(raft.confState).map((member) => {
+        const id = idOf(member);
+        const view = progress.get(id);
+        const own = id === this.#id;
+        return {
+          member,
+          learner: raft.confState.learners.includes(id),
+          active: own || (raft.role === 'leader' ? this.#isActive(id) : id === raft.leader),
+          matchIndex: own ? raft.lastIndex : (view?.match ?? 0),
+        };
+      }),
+      removed: this.#removed,
+    };
+  }
+
+  #isActive(id: RaftId): boolean {
+    const heard = this.#heardTick.get(id);
+    return heard !== undefined && this.#ticks - heard <= this.#config.timing.electionTicks;
+  }
+
+  #notLeader(): PlainError {
+    const { leader, transferringTo, role } = this.#raft.status();
+    const id = role === 'leader' ? transferringTo : leader;
+    const nodeId = id === undefined ? undefined : this.#book.get(id)?.nodeId;
+    const error = new NotLeaderError(nodeId);
+    return { code: 'not-leader', message: error.message, leader: nodeId };
+  }
+
+  #post(event: FromNode): void {
+    this.#outbox.push(event);
+  }
+
+  #flushOutbox(): void {
+    if (this.#outbox.length === 0) return;
+    const batch = this.#outbox;
+    this.#outbox = [];
+    this.#ports.post(batch);
+  }
+
+  /** Raft's promises do not hold any more, or the disk does not: nothing is retried. */
+  #fail(error: unknown): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#ports.log.error('consensus must stop', { error: messageOf(error) });
+    this.#post({ kind: 'fatal', error: plain(error) });
+    this.#flushOutbox();
+    void this.#ports.transport.close();
+  }
+}
+
+const NOTHING = new Uint8Array(0);
+
+export function plain(error: unknown): PlainError {
+  return {
+    code: isShoalError(error) ? error.code : 'internal',
+    message: messageOf(error),
+    leader: undefined,
+  };
+}

@@ -1,0 +1,60 @@
+import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
+import type {
+  DurableLog,
+  Message,
+  RaftId,
+  SnapshotBody,
+  SnapshotMeta,
+  SnapshotRequest,
+} from './types.ts';
+
+/** A snapshot being written. Nothing is visible under its name before a commit is done. */
+export interface SnapshotSink {
+  /** Throws when the disk fails: the sink is then of no use any more, `abort` it. */
+  write(chunk: Uint8Array): void;
+  /** On disk when it resolves. Waits for the disk outside of this thread. */
+  commit(): Promise<void>;
+  /** Removes what was written. After a commit it does nothing. */
+  abort(): void;
+}
+
+/** What the node needs of its disk beyond the log: snapshots as streams, and small notes. */
+export interface NodeStorage extends DurableLog {
+  beginSnapshot(meta: SnapshotMeta): SnapshotSink;
+  /** A committed snapshot of this node's own state becomes the one to start from. */
+  adoptSnapshot(meta: SnapshotMeta): void;
+  /** Undefined when it is not kept any more. Chunks come as they were written. */
+  openSnapshot(name: Pick<SnapshotMeta, 'index' | 'term'>): SnapshotBody | undefined;
+  /** Durable when it returns. */
+  putNote(key: string, value: Uint8Array): void;
+  note(key: string): Uint8Array | undefined;
+  /** Called each tick: does what can wait. */
+  idle(): void;
+}
+
+/** Links to the other members. Messages may be lost; what arrives is whole and comes in order. */
+export interface PeerTransport {
+  start(self: RaftId, events: TransportEvents): void;
+  /** Never blocks: a message that cannot go now is dropped, and `unreachable` says so. */
+  send(message: Message): void;
+  /** Beside the messages, at its own pace; `snapshotSent` tells how it ended. */
+  sendSnapshot(message: SnapshotRequest, body: SnapshotBody): void;
+  /** What was given to `send` since the last call leaves now. */
+  flush(): void;
+  /** Everyone to have a link to, this node left out or not. Links to others end a little later. */
+  setPeers(peers: ReadonlyMap<RaftId, RaftMember>): void;
+  /** Tells a removed member so, if it can be reached. */
+  tellRemoved(id: RaftId): void;
+  close(): Promise<void>;
+}
+
+export interface TransportEvents {
+  message(message: Message): void;
+  unreachable(id: RaftId): void;
+  snapshotSent(to: RaftId, ok: boolean): void;
+  /** A body begins to arrive. When it is whole and committed the transport hands on the message. */
+  receiveSnapshot(message: SnapshotRequest): SnapshotSink;
+  /** Another member says that this one was removed. */
+  removed(): void;
+  wasRemoved(id: RaftId): boolean;
+}
