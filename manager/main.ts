@@ -1,0 +1,253 @@
+import 'reflect-metadata'; // tsyringe does not load without it
+import { watchFile } from 'node:fs';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { container, type InjectionToken, instanceCachingFactory as once } from 'tsyringe';
+import { sleep } from '../shared/clock.ts';
+import { isShoalError, messageOf } from '../shared/errors.ts';
+import { PeerService, type RaftMember } from '../shared/gen/shoal/v1/peer.ts';
+import { StoreTransaction } from '../shared/gen/shoal/v1/store.ts';
+import { newId } from '../shared/ids.ts';
+import { consoleLog } from '../shared/io/console-log.ts';
+import { systemClock, systemRandom } from '../shared/io/system.ts';
+import type { Log } from '../shared/log.ts';
+import type { ManagerStart } from '../shared/manager-start.ts';
+import { IdentityHolder } from '../shared/pki/identity.ts';
+import { IDENTITY_FILE, readIdentity } from '../shared/pki/io/identity-files.ts';
+import { rootDigest } from '../shared/pki/io/x509.ts';
+import { clusterCredentials, openChannel, unary } from '../shared/rpc/io/client.ts';
+import { RpcServer } from '../shared/rpc/io/server.ts';
+import { runAllocator } from './allocator/runner.ts';
+import { bootstrapObjects } from './control/bootstrap.ts';
+import { Control } from './control/control.ts';
+import { superviseLeadership } from './leadership.ts';
+import type { LeaderDeps } from './loop.ts';
+import { runOrchestrator } from './orchestrator/runner.ts';
+import type { Consensus } from './raft/consensus.ts';
+import { type ConsensusStart, readLogOwner, startWorkerConsensus } from './raft/io/start.ts';
+import { createManagerServices } from './rpc/io/services.ts';
+import { runScheduler } from './scheduler/runner.ts';
+import { Store } from './store/store.ts';
+import { StoreWriter } from './store/writer.ts';
+
+const POLL_CERTIFICATE_MS = 5_000;
+const JOIN_RETRY_MS = 500;
+const JOIN_WITHIN_MS = 20_000;
+const READY_WITHIN_MS = 10_000;
+const TRANSFER_WITHIN_MS = 2_000;
+
+const token = <T>(name: string) => Symbol(name) as InjectionToken<T>; // keeps T through resolve()
+const START = token<ManagerStart>('Start');
+const LOG = token<Log>('Log');
+const IDENTITY = token<IdentityHolder>('Identity');
+const STORE = token<Store>('Store');
+const CONSENSUS = token<Consensus>('Consensus');
+const WRITER = token<StoreWriter>('Writer');
+const CONTROL = token<Control>('Control');
+
+container.register(LOG, {
+  useFactory: once((c) =>
+    consoleLog('info', { program: 'manager', node: c.resolve(START).nodeId }),
+  ),
+});
+container.register(STORE, { useFactory: once(() => new Store()) });
+container.register(WRITER, {
+  useFactory: once(
+    (c) =>
+      new StoreWriter({
+        consensus: c.resolve(CONSENSUS),
+        store: c.resolve(STORE),
+        clock: systemClock,
+        random: systemRandom,
+      }),
+  ),
+});
+container.register(CONTROL, {
+  useFactory: once(
+    (c) =>
+      new Control({
+        store: c.resolve(STORE),
+        writer: c.resolve(WRITER),
+        consensus: c.resolve(CONSENSUS),
+        clock: systemClock,
+        random: systemRandom,
+        log: c.resolve(LOG),
+        rootDigest,
+      }),
+  ),
+});
+
+/** A new cluster's log begins with a snapshot of this state, at this index. */
+const BOOTSTRAP_INDEX = 1;
+
+/** Puts the first objects of a new cluster into the store, which the log's first snapshot is made of. */
+function bootstrapStart(start: ManagerStart): ConsensusStart | undefined {
+  if (start.mode.kind !== 'bootstrap') return undefined;
+  const raftId = newId(systemRandom);
+  const actions = bootstrapObjects({
+    start,
+    bootstrap: start.mode.bootstrap,
+    raftId,
+    random: systemRandom,
+  });
+  const transaction = StoreTransaction.fromPartial({
+    id: newId(systemRandom),
+    atMs: systemClock.now(),
+    actions,
+  });
+  container.resolve(STORE).apply(BOOTSTRAP_INDEX, StoreTransaction.encode(transaction).finish());
+  return { kind: 'bootstrap', member: memberOf(start, raftId) };
+}
+
+function memberOf(start: ManagerStart, raftId: string): RaftMember {
+  return {
+    raftId,
+    nodeId: start.nodeId,
+    address: start.advertiseAddress,
+    raftAddress: start.raftAdvertiseAddress,
+  };
+}
+
+/** Asks the managers there are to add this one, until one does. */
+async function joinStart(
+  start: ManagerStart,
+  identity: IdentityHolder,
+  log: Log,
+  signal: AbortSignal,
+): Promise<ConsensusStart> {
+  const remotes = start.mode.kind === 'run' ? start.mode.remotes : [];
+  if (remotes.length === 0)
+    throw new Error('there is no Raft log, and no manager is known to join by');
+  const request = {
+    nodeId: start.nodeId,
+    address: start.advertiseAddress,
+    raftAddress: start.raftAdvertiseAddress,
+  };
+  for (;;) {
+    for (const target of remotes) {
+      const channel = openChannel(target, clusterCredentials(identity));
+      try {
+        const answer = await unary(channel, PeerService.joinRaft, request, {
+          signal,
+          deadlineMs: JOIN_WITHIN_MS,
+        });
+        const members = answer.members.filter(({ raftId }) => raftId !== answer.raftId);
+        return { kind: 'join', member: memberOf(start, answer.raftId), members };
+      } catch (error) {
+        if (!isShoalError(error) || signal.aborted) throw error;
+        log.warn('cannot join the managers yet', { manager: target, error: messageOf(error) });
+      } finally {
+        channel.close();
+      }
+    }
+    await sleep(systemClock, JOIN_RETRY_MS, signal);
+  }
+}
+
+async function main(): Promise<void> {
+  const stop = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const)
+    process.once(name, () => stop.abort(new Error(name)));
+  const start = JSON.parse(await text(process.stdin)) as ManagerStart;
+  container.register(START, { useValue: start });
+  const log = container.resolve(LOG);
+  const identity = new IdentityHolder(await readIdentity(start.certificateDir));
+  container.register(IDENTITY, { useValue: identity });
+  followCertificate(start.certificateDir, identity, log);
+
+  await using cleanup = new AsyncDisposableStack();
+  const store = container.resolve(STORE);
+  const folder = join(start.stateDir, 'raft');
+  const beginning: ConsensusStart =
+    readLogOwner(folder) === undefined
+      ? (bootstrapStart(start) ?? (await joinStart(start, identity, log, stop.signal)))
+      : { kind: 'restart' };
+  const consensus = await startWorkerConsensus({
+    folder,
+    listen: start.raftListenAddress,
+    identity,
+    start: beginning,
+    stateMachine: store,
+    log: log.with({ part: 'raft' }),
+    fatal: die,
+  });
+  container.register(CONSENSUS, { useValue: consensus });
+  cleanup.defer(() => consensus.close());
+
+  const writer = container.resolve(WRITER);
+  // Services answer of this replica: it must have caught up with what it is a member of.
+  await consensus
+    .readBarrier(AbortSignal.any([stop.signal, AbortSignal.timeout(READY_WITHIN_MS)]))
+    .catch((error) => {
+      log.warn('no leader yet', { error: messageOf(error) });
+    });
+  const services = createManagerServices({
+    identity,
+    store,
+    writer,
+    consensus,
+    control: container.resolve(CONTROL),
+    clock: systemClock,
+    random: systemRandom,
+    log,
+  });
+  const server = new RpcServer({ identity, log });
+  services.register(server);
+  const ending = new AbortController();
+  const running = services.run(ending.signal);
+  const deps: LeaderDeps = { store, writer, clock: systemClock, random: systemRandom, log };
+  const leading = superviseLeadership(
+    consensus,
+    [
+      ...services.leaderLoops,
+      { name: 'allocator', run: (signal) => runAllocator(deps, signal) },
+      { name: 'orchestrator', run: (signal) => runOrchestrator(deps, signal) },
+      { name: 'scheduler', run: (signal) => runScheduler(deps, signal) },
+    ],
+    systemClock,
+    log,
+    ending.signal,
+  );
+  await server.listen(start.listenAddress);
+  await server.listenLocal(start.socketPath);
+  log.info('manager is up', { address: start.advertiseAddress });
+
+  await new Promise<void>((resolve) => {
+    if (stop.signal.aborted) resolve();
+    stop.signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  log.info('manager stops');
+  // The others need not wait for an election when the leader says that it goes.
+  if (consensus.status().isLeader && consensus.status().members.length > 1) {
+    await consensus
+      .transferLeadership(undefined, AbortSignal.timeout(TRANSFER_WITHIN_MS))
+      .catch((error) => {
+        log.warn('cannot hand over leadership', { error: messageOf(error) });
+      });
+  }
+  ending.abort(new Error('the manager stops'));
+  await Promise.all([leading, running]);
+  await server.close();
+}
+
+/** The agent renews the certificate; it is used from the next connection on. */
+function followCertificate(dir: string, identity: IdentityHolder, log: Log): void {
+  watchFile(join(dir, IDENTITY_FILE), { interval: POLL_CERTIFICATE_MS }, () => {
+    readIdentity(dir).then(
+      (fresh) => identity.replace(fresh),
+      (error) => log.error('cannot read the new certificate', { error: messageOf(error) }),
+    );
+  });
+}
+
+function die(error: Error): never {
+  process.stderr.write(`shoal-manager: ${error.stack ?? error.message}\n`);
+  process.exit(1);
+}
+
+try {
+  await main();
+  process.exit(0);
+} catch (error) {
+  die(error instanceof Error ? error : new Error(messageOf(error)));
+}
