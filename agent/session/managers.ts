@@ -32,13 +32,16 @@ export class ManagerDirectory {
     return this.#managers;
   }
 
-  /** Targets to try one after the other. */
-  targets(): string[] {
+  /** Targets to try one after the other; the one that was just `lost` is the last of them. */
+  targets(lost?: string): string[] {
     const others = this.#managers
       .filter(({ nodeId }) => this.#local === undefined || nodeId !== this.#nodeId)
       .map(({ address }) => ({ address, key: this.#random.next() }))
       .sort((a, b) => a.key - b.key)
       .map(({ address }) => address);
-    return this.#local === undefined ? others : [this.#local, ...others];
+    const all = this.#local === undefined ? others : [this.#local, ...others];
+    return lost === undefined || !all.includes(lost)
+      ? all
+      : [...all.filter((target) => target !== lost), lost];
   }
 }

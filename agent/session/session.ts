@@ -49,9 +49,23 @@ export type SessionDeps = Readonly<{
 // Swarm's agents: 100 ms doubling to 8 s. With several managers the next one is tried at once.
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MOST_MS = 8_000;
-const WELCOME_WITHIN_MS = 3_000;
-/** Managers answer each heartbeat: this many silent periods mean that the stream is dead. */
-const SILENT_PERIODS = 3;
+/**
+ * Never longer than this many heartbeats between two tries: a leader that has just begun counts a node as
+ * down after three, and after an outage of the managers their agents must be back by then.
+ */
+const BACKOFF_MOST_PERIODS = 2;
+/** After a session that worked: agents of a manager that died do not come to the others in one moment. */
+const SPREAD_MS = 50;
+const WELCOME_WITHIN_MS = 2_000;
+/**
+ * Managers answer each heartbeat: silence this long means that the host behind the stream is gone. Two
+ * periods, so that another manager hears of the node before the third is over, when it would be down.
+ */
+const SILENT_PERIODS = 2;
+/** With very short periods a busy manager must not look like a dead one. */
+const SILENT_LEAST_MS = 1_500;
+/** What was carried into the kernel is told soon, not at the next beat: updates wait for it. */
+const APPLIED_SOON_MS = 50;
 const GOODBYE_WITHIN_MS = 1_000;
 
 export class AgentSession implements Session {
@@ -60,6 +74,7 @@ export class AgentSession implements Session {
   readonly #reports = new ReportQueue();
   #description: NodeDescription;
   #applied = 0;
+  #isLeaving = false;
   #current: OpenSession | undefined;
   #loop: Promise<void> | undefined;
 
@@ -83,7 +98,9 @@ export class AgentSession implements Session {
   }
 
   applied(revision: number): void {
+    if (revision === this.#applied) return;
     this.#applied = revision;
+    this.#current?.beatSoon();
   }
 
   async publishLogs(
@@ -97,12 +114,22 @@ export class AgentSession implements Session {
   }
 
   async goodbye(reason: string): Promise<void> {
+    this.#isLeaving = true; // no new session: it would bring the node back
     const current = this.#current;
     if (current === undefined) return;
+    const late = new AbortController();
     await Promise.race([
-      current.sayNow({ message: { $case: 'goodbye', value: { reason } } }),
-      sleep(this.#deps.clock, GOODBYE_WITHIN_MS, this.#end.signal),
+      // The manager ends the stream when it has taken note.
+      current.sayNow({ message: { $case: 'goodbye', value: { reason } } }).then(() => this.#loop),
+      sleep(
+        this.#deps.clock,
+        GOODBYE_WITHIN_MS,
+        AbortSignal.any([late.signal, this.#end.signal]),
+      ).then(() => {
+        throw new ShoalError('deadline-exceeded', 'the manager did not take note in time');
+      }),
     ]).catch((error) => this.#deps.log.warn('left without a goodbye', { error: messageOf(error) }));
+    late.abort();
   }
 
   async close(): Promise<void> {
@@ -113,33 +140,47 @@ export class AgentSession implements Session {
   }
 
   async #run(): Promise<void> {
-    const { clock, random, log, managers } = this.#deps;
+    const { clock, random, log, managers, handler } = this.#deps;
     let backoffMs = BACKOFF_FIRST_MS;
-    while (!this.#end.signal.aborted) {
-      for (const target of managers.targets()) {
-        if (this.#end.signal.aborted) return;
+    let periodMs = 1_000;
+    let lost: string | undefined;
+    while (!this.#isOver()) {
+      let wasWelcome = false;
+      for (const target of managers.targets(lost)) {
+        if (this.#isOver()) return;
         const session = new OpenSession(this.#deps, target, this.#reports, () => this.#applied);
         this.#current = session;
         try {
           await session.run(this.#description);
         } catch (error) {
-          if (!this.#end.signal.aborted)
+          if (!this.#isOver())
             log.warn('session lost', { manager: target, error: messageOf(error) });
         }
         this.#current = undefined;
-        if (session.wasWelcome) {
-          this.#deps.handler.connected(false);
-          backoffMs = BACKOFF_FIRST_MS;
-          break;
-        }
+        if (!session.wasWelcome) continue;
+        handler.connected(false);
+        periodMs = session.periodMs;
+        wasWelcome = true;
+        lost = target;
+        break;
       }
+      const mostMs = Math.min(BACKOFF_MOST_MS, BACKOFF_MOST_PERIODS * periodMs);
+      backoffMs = wasWelcome ? BACKOFF_FIRST_MS : backoffMs;
+      const pauseMs = wasWelcome
+        ? randomInt(random, 0, SPREAD_MS)
+        : randomInt(random, backoffMs / 2, backoffMs);
+      if (!wasWelcome) backoffMs = Math.min(backoffMs * 2, mostMs);
+      if (this.#isOver()) return;
       try {
-        await sleep(clock, randomInt(random, backoffMs / 2, backoffMs), this.#end.signal);
+        await sleep(clock, pauseMs, this.#end.signal);
       } catch {
         return; // closed
       }
-      backoffMs = Math.min(backoffMs * 2, BACKOFF_MOST_MS);
     }
+  }
+
+  #isOver(): boolean {
+    return this.#isLeaving || this.#end.signal.aborted;
   }
 }
 
@@ -155,9 +196,11 @@ class OpenSession {
   #outgoing: AgentMessage[] = [];
   #sending: Promise<void> = Promise.resolve();
   #beat: Timer | undefined;
+  #soonBeat: Timer | undefined;
   #watchdog: Timer | undefined;
   #periodMs = 1_000;
   #heardMs: number;
+  #isOver = false;
   #failure: ShoalError | undefined;
 
   constructor(deps: SessionDeps, target: string, reports: ReportQueue, applied: () => number) {
@@ -182,11 +225,17 @@ class OpenSession {
     } catch (error) {
       throw this.#failure ?? error;
     } finally {
+      this.#isOver = true;
       this.#beat?.cancel();
+      this.#soonBeat?.cancel();
       this.#watchdog?.cancel();
       this.#stream.cancel();
       this.#reports.restart();
     }
+  }
+
+  get periodMs(): number {
+    return this.#periodMs;
   }
 
   /** Sends the statuses that wait, if none are under way. */
@@ -247,6 +296,7 @@ class OpenSession {
     handler.connected(true);
     if (welcome.update !== undefined) this.#update(welcome.update);
     this.#scheduleBeat();
+    this.#watch();
     this.wake();
   }
 
@@ -256,16 +306,34 @@ class OpenSession {
     this.#deps.handler.update(update);
   }
 
+  /** A heartbeat before its time; several wishes are one. */
+  beatSoon(): void {
+    if (!this.wasWelcome || this.#isOver || this.#soonBeat !== undefined) return;
+    this.#soonBeat = this.#deps.clock.after(APPLIED_SOON_MS, () => {
+      this.#soonBeat = undefined;
+      this.#sayBeat();
+    });
+  }
+
   #scheduleBeat(): void {
     this.#beat = this.#deps.clock.after(this.#periodMs, () => {
-      const silentMs = this.#deps.clock.monotonicMs() - this.#heardMs;
-      if (silentMs > SILENT_PERIODS * this.#periodMs) {
-        this.#fail(`the manager was silent for ${Math.round(silentMs)} ms`);
-        return;
-      }
-      this.say({ message: { $case: 'heartbeat', value: { appliedRevision: this.#applied() } } });
+      this.#sayBeat();
       this.#scheduleBeat();
     });
+  }
+
+  #sayBeat(): void {
+    this.say({ message: { $case: 'heartbeat', value: { appliedRevision: this.#applied() } } });
+  }
+
+  #watch(): void {
+    const silentMostMs = Math.max(SILENT_LEAST_MS, SILENT_PERIODS * this.#periodMs);
+    const silentMs = this.#deps.clock.monotonicMs() - this.#heardMs;
+    if (silentMs >= silentMostMs) {
+      this.#fail(`the manager was silent for ${Math.round(silentMs)} ms`);
+      return;
+    }
+    this.#watchdog = this.#deps.clock.after(silentMostMs - silentMs, () => this.#watch());
   }
 
   #fail(why: string): void {

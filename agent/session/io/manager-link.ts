@@ -21,6 +21,8 @@ export function grpcManagerLink(identity: IdentitySource): ManagerLink {
     const channel = openChannel(
       target,
       target.startsWith('unix:') ? localCredentials() : credentials,
+      // Or a connection to a host without power would be kept for the next session that asks for it.
+      { 'grpc.use_local_subchannel_pool': 1 },
     );
     channels.set(target, channel);
     return channel;

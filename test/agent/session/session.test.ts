@@ -149,20 +149,118 @@ test('the manager of this host is asked first, the others when it does not answe
   last().break();
   await settle();
   t.regex(last().target, /^m\d:2377$/);
-  await clock.advance(3_000); // no welcome either
+  await clock.advance(2_000); // no welcome either
   t.is(streams.length, 3);
   t.is(new Set(streams.map(({ target }) => target)).size, 3);
 });
 
-test('a silent manager is left after three periods', async (t) => {
+test('a silent manager is left after two periods, for another one', async (t) => {
   const { streams, last, clock, seen } = setUp();
   await settle();
   last().welcome();
   await settle();
-  await clock.advance(5_000);
-  t.true(streams[0]?.isOver);
-  t.true(streams.length > 1);
+  const first = last();
+  await clock.advance(1_900);
+  t.false(first.isOver);
+  await clock.advance(200);
+  t.true(first.isOver);
+  t.is(streams.length, 2);
+  t.not(last().target, first.target);
   t.deepEqual(seen, ['up', 'down']);
+});
+
+test('a manager that answers is never left, however long', async (t) => {
+  const { streams, last, clock } = setUp();
+  await settle();
+  last().welcome();
+  for (let second = 0; second < 60; second++) {
+    await clock.advance(1_000);
+    last().say({ $case: 'ack', value: { sequence: 0 } });
+    await settle();
+  }
+  t.is(streams.length, 1);
+});
+
+test('a manager that was lost is the last to be asked again', async (t) => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const { streams, last, clock } = setUp(['m1:2377', 'm2:2377', 'm3:2377']);
+    await settle();
+    last().welcome();
+    await settle();
+    for (let i = 0; i < 3; i++) {
+      last().break();
+      await clock.advance(60);
+    }
+    const [lost, ...after] = streams.map(({ target }) => target);
+    t.is(new Set(after.slice(0, 2)).size, 2);
+    t.false(after.slice(0, 2).includes(lost ?? ''));
+  }
+});
+
+test('while no manager answers it tries on, and never pauses longer than two heartbeats', async (t) => {
+  const { streams, last, clock, seen } = setUp(['m1:2377']);
+  await settle();
+  const at: number[] = [];
+  for (let known = 0, ms = 0; ms < 60_000; ms += 50) {
+    if (streams.length > known) {
+      known = streams.length;
+      at.push(ms);
+      last().break();
+    }
+    await clock.advance(50);
+  }
+  const pauses = at.slice(1).map((ms, i) => ms - (at[i] ?? 0));
+  t.true(Math.max(...pauses) <= 2_100, `paused ${Math.max(...pauses)} ms`);
+  t.true(
+    pauses.slice(10).every((ms) => ms >= 900),
+    'it does not hammer either',
+  );
+  t.deepEqual(seen, []);
+});
+
+test('what was applied is told soon, once', async (t) => {
+  const { session, last, clock } = setUp();
+  await settle();
+  last().welcome();
+  await settle();
+  for (const revision of [5, 6, 7]) session.applied(revision);
+  await clock.advance(60);
+  session.applied(7);
+  await clock.advance(60);
+  const beats = last().sent.filter(({ $case }) => $case === 'heartbeat');
+  t.deepEqual(beats, [{ $case: 'heartbeat', value: { appliedRevision: 7 } }]);
+});
+
+test('after a goodbye there is no new session', async (t) => {
+  const { session, streams, last, clock } = setUp();
+  await settle();
+  last().welcome();
+  await settle();
+  const said = session.goodbye('off');
+  await settle();
+  t.is(last().kinds().at(-1), 'goodbye');
+  last().cancel(); // the manager ends the stream
+  await said;
+  await clock.advance(10_000);
+  t.is(streams.length, 1);
+  await session.close();
+  t.is(clock.timers, 0, 'no timer is left');
+});
+
+test('a goodbye that nobody takes note of does not hold anything up', async (t) => {
+  const { session, last, clock } = setUp();
+  await settle();
+  last().welcome();
+  await settle();
+  let isDone = false;
+  const said = session.goodbye('off').then(() => {
+    isDone = true;
+  });
+  await clock.advance(900);
+  t.false(isDone);
+  await clock.advance(200);
+  await said;
+  t.true(isDone);
 });
 
 test('a report is repeated on the next session until it is acknowledged', async (t) => {
