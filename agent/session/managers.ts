@@ -23,6 +23,10 @@ export class ManagerDirectory {
     this.#local = target;
   }
 
+  get hasLocal(): boolean {
+    return this.#local !== undefined;
+  }
+
   /** The newest list; an empty one is no news. */
   learn(managers: readonly ManagerAddress[]): void {
     if (managers.length > 0) this.#managers = managers;

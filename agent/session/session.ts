@@ -49,6 +49,8 @@ export type SessionDeps = Readonly<{
 // Swarm's agents: 100 ms doubling to 8 s. With several managers the next one is tried at once.
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MOST_MS = 8_000;
+/** This host's own manager is being started or restarted: no crowd is to be kept off it. */
+const LOCAL_BACKOFF_MOST_MS = 200;
 /**
  * Never longer than this many heartbeats between two tries: a leader that has just begun counts a node as
  * down after three, and after an outage of the managers their agents must be back by then.
