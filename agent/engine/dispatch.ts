@@ -1,73 +1,106 @@
-import { type Call, type Handler, HttpError, notSupported, type Reply } from './http.ts';
+import { type Call, errorAnswer, HttpError, json, type Reply } from './http.ts';
 import { type Route, Router } from './router.ts';
-import { API_VERSION, ENGINE_VERSION, splitVersion } from './version.ts';
+import { splitVersion } from './version.ts';
 
-/** Answers one request; throws what `errorAnswer` words. */
-export type Dispatch = (request: Omit<Call, 'params' | 'api'>) => Promise<Reply>;
+/** A request as the socket gave it. */
+export type RawRequest = Readonly<{
+  method: string;
+  /** Path and query as sent. */
+  target: string;
+  /** Lower-case names. */
+  headers: Readonly<Record<string, string | undefined>>;
+  body: () => AsyncIterable<Uint8Array>;
+  signal: AbortSignal;
+}>;
 
-/** Docker's calls that are not here yet: each is named, so that nobody takes the answer for a broken daemon. */
-const NOT_YET: readonly string[] = [
-  'POST /build',
-  'POST /build/prune',
-  'POST /commit',
-  'POST /containers/create',
-  'POST /containers/prune',
-  'POST /containers/{id}/start',
-  'POST /containers/{id}/restart',
-  'POST /containers/{id}/pause',
-  'POST /containers/{id}/unpause',
-  'POST /containers/{id}/rename',
-  'POST /containers/{id}/update',
-  'POST /containers/{id}/attach',
-  'GET /containers/{id}/attach/ws',
-  'POST /containers/{id}/resize',
-  'POST /containers/{id}/wait',
-  'GET /containers/{id}/changes',
-  'GET /containers/{id}/export',
-  'GET /containers/{id}/archive',
-  'HEAD /containers/{id}/archive',
-  'PUT /containers/{id}/archive',
-  'GET /containers/{id}/checkpoints',
-  'POST /containers/{id}/checkpoints',
-  'POST /images/{name*}/push',
-  'GET /images/search',
-  'POST /networks/prune',
-  'POST /networks/{id}/connect',
-  'POST /networks/{id}/disconnect',
-  'PUT /volumes/{name}',
-  'POST /volumes/prune',
-  'POST /swarm/unlock',
-  'POST /session',
-  'POST /grpc',
-  'GET /plugins/{name*}',
-  'POST /plugins/{name*}',
-  'DELETE /plugins/{name*}',
-];
+/** Answers a request; never throws. `error` is what led to an answer of 500 and above. */
+export type Dispatch = (
+  request: RawRequest,
+) => Promise<Readonly<{ reply: Reply; error?: unknown }>>;
 
-/** The whole API: the routes that are served, then those that are known and not served. */
+/** Larger than any spec: a secret of 500 KiB is 683 KiB of base64, a config twice that. */
+export const JSON_MAX_BYTES = 4 * 1024 * 1024;
+
 export function engineDispatch(routes: readonly Route[]): Dispatch {
-  const served = new Router(routes);
-  const known = new Router(NOT_YET.map((pattern): Route => [pattern, refuse(pattern)]));
+  const router = new Router(routes);
   return async (request) => {
-    const { api, path } = splitVersion(request.path);
-    const match = served.find(request.method, path) ?? known.find(request.method, path);
-    if (match === undefined) throw new HttpError(404, 'page not found');
-    return match.handler({ ...request, path, api, params: match.params });
+    try {
+      return { reply: await answer(router, request) };
+    } catch (error) {
+      const { status, message } = errorAnswer(error);
+      const reply = json({ message }, status);
+      return status >= 500 && status !== 501 && status !== 503 ? { reply, error } : { reply };
+    }
   };
 }
 
-/** Headers of every answer. */
-export function commonHeaders(): Readonly<Record<string, string>> {
-  return {
-    'Api-Version': API_VERSION,
-    Ostype: 'linux',
-    Server: `Docker/${ENGINE_VERSION} (linux)`,
-    'Docker-Experimental': 'false',
+async function answer(router: Router, request: RawRequest): Promise<Reply> {
+  const mark = request.target.indexOf('?');
+  const versioned = mark < 0 ? request.target : request.target.slice(0, mark);
+  const { api, path } = splitVersion(versioned);
+  const found = router.find(request.method, path);
+  if (found === undefined) throw new HttpError(404, 'page not found');
+  const optionalJson = () => readJson(request);
+  const call: Call = {
+    method: request.method,
+    path,
+    params: found.params,
+    query: new URLSearchParams(mark < 0 ? '' : request.target.slice(mark + 1)),
+    headers: request.headers,
+    api,
+    optionalJson,
+    json: async () => {
+      const parsed = await optionalJson();
+      if (parsed === undefined) {
+        throw new HttpError(400, 'invalid JSON: got EOF while reading request body');
+      }
+      return parsed;
+    },
+    body: request.body,
+    signal: request.signal,
   };
+  return found.handler(call);
 }
 
-function refuse(pattern: string): Handler {
-  return () => {
-    throw notSupported(pattern.replaceAll('*', ''));
-  };
+async function readJson(request: RawRequest): Promise<unknown> {
+  const { headers } = request;
+  const announced = Number(headers['content-length'] ?? '0');
+  const hasBody = announced > 0 || headers['transfer-encoding'] !== undefined;
+  const contentType = headers['content-type'] ?? '';
+  if (contentType !== '' || hasBody) checkContentType(contentType);
+  if (!hasBody) return undefined;
+  if (announced > JSON_MAX_BYTES) throw tooLarge();
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of request.body()) {
+    bytes += chunk.length;
+    if (bytes > JSON_MAX_BYTES) throw tooLarge();
+    chunks.push(chunk);
+  }
+  const text = Buffer.concat(chunks).toString('utf8');
+  return text.trim() === '' ? undefined : parseJson(text);
+}
+
+function checkContentType(contentType: string): void {
+  if (/^application\/json\s*(;|$)/i.test(contentType)) return;
+  throw new HttpError(
+    400,
+    `unsupported Content-Type header (${contentType}): must be 'application/json'`,
+  );
+}
+
+function tooLarge(): HttpError {
+  return new HttpError(413, `request body too large: at most ${JSON_MAX_BYTES} bytes of JSON`);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    if (/after JSON/.test(reason)) {
+      throw new HttpError(400, 'unexpected content after JSON', { cause });
+    }
+    throw new HttpError(400, `invalid JSON: ${reason}`, { cause });
+  }
 }

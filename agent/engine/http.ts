@@ -11,8 +11,10 @@ export type Call = Readonly<{
   headers: Readonly<Record<string, string | undefined>>;
   /** Minor number of the API version asked for: 24 to 48. */
   api: number;
-  /** The parsed body, undefined when it is empty. Throws ShoalError `invalid-argument`, or HttpError 413. */
+  /** The parsed body. Throws HttpError 400 or 413; 400 when there is none. */
   json(): Promise<unknown>;
+  /** The same, but undefined when there is none. */
+  optionalJson(): Promise<unknown>;
   /** The body as it comes; read at most once. */
   body(): AsyncIterable<Uint8Array>;
   /** Aborts when the client goes away. */

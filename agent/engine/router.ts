@@ -30,7 +30,7 @@ export class Router {
       if (match === null) continue;
       const params: Record<string, string> = {};
       names.forEach((name, index) => {
-        params[name] = unescape(match[index + 1] ?? '');
+        params[name] = decoded(match[index + 1] ?? '');
       });
       return { handler, params };
     }
@@ -53,7 +53,7 @@ function compile(path: string): { expression: RegExp; names: string[] } {
   return { expression: new RegExp(`^${source}$`), names };
 }
 
-function unescape(part: string): string {
+function decoded(part: string): string {
   try {
     return decodeURIComponent(part);
   } catch {

@@ -1,53 +1,42 @@
 import { execFile } from 'node:child_process';
-import { readFile, statfs } from 'node:fs/promises';
-import { cpus, machine, release, totalmem } from 'node:os';
+import { access, readFile } from 'node:fs/promises';
+import { arch, cpus, machine, release, totalmem } from 'node:os';
 import { promisify } from 'node:util';
 import type { HostFacts } from '../types.ts';
 
-const CGROUP2_MAGIC = 0x63677270; // linux/magic.h
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386' };
 
-/** Reads once what `docker info` and `docker version` show of this host. */
+/** Reads what this host is. What cannot be read is left empty: it is shown and not decided on. */
 export async function hostFacts(
-  known: Readonly<{
-    hostname: string;
-    stateDirectory: string;
-    containerdVersion: string;
-    shoalVersion: string;
-  }>,
+  known: Pick<HostFacts, 'hostname' | 'stateDirectory' | 'containerdVersion' | 'shoalVersion'>,
 ): Promise<HostFacts> {
-  const release_ = await osRelease();
+  const [osRelease, cgroupVersion, runcVersion] = await Promise.all([
+    readFile('/etc/os-release', 'utf8').catch(() => ''),
+    access('/sys/fs/cgroup/cgroup.controllers').then(
+      () => 2 as const,
+      () => 1 as const,
+    ),
+    runc(),
+  ]);
+  const field = (name: string) =>
+    new RegExp(`^${name}="?([^"\n]*)"?$`, 'm').exec(osRelease)?.[1] ?? '';
   return {
     ...known,
     kernelVersion: release(),
-    operatingSystem: release_.get('PRETTY_NAME') ?? 'Linux',
-    osVersion: release_.get('VERSION_ID') ?? '',
+    operatingSystem: field('PRETTY_NAME') || 'Linux',
+    osVersion: field('VERSION_ID'),
     machine: machine(),
-    architecture: { x86_64: 'amd64', aarch64: 'arm64' }[machine()] ?? machine(),
+    architecture: ARCHITECTURES[arch()] ?? arch(),
     cpus: cpus().length,
     memoryBytes: totalmem(),
-    cgroupVersion: (await statfs('/sys/fs/cgroup')).type === CGROUP2_MAGIC ? 2 : 1,
-    runcVersion: await runcVersion(),
+    cgroupVersion,
+    runcVersion,
   };
 }
 
-async function osRelease(): Promise<ReadonlyMap<string, string>> {
-  const text = await readFile('/etc/os-release', 'utf8').catch(() => '');
-  return new Map(
-    text.split('\n').flatMap((line) => {
-      const match = /^(\w+)="?([^"]*)"?$/.exec(line);
-      return match?.[1] === undefined ? [] : [[match[1], match[2] ?? ''] as const];
-    }),
-  );
-}
-
-async function runcVersion(): Promise<string> {
-  try {
-    const { stdout } = await promisify(execFile)('runc', ['--version'], {
-      env: { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` },
-    });
-    return /runc version (\S+)/.exec(stdout)?.[1] ?? '';
-  } catch {
-    // Another runtime is in use: its version is not known.
-    return '';
-  }
+async function runc(): Promise<string> {
+  const found = await promisify(execFile)('runc', ['--version'], { timeout: 5000 }).catch(() => ({
+    stdout: '',
+  }));
+  return /runc version (\S+)/.exec(found.stdout)?.[1] ?? '';
 }

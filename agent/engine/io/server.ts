@@ -1,295 +1,280 @@
-import { chmod, mkdir, rm } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { chmod, mkdir, unlink } from 'node:fs/promises';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
 import type { Duplex as NodeDuplex } from 'node:stream';
 import { messageOf, ShoalError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
-import { commonHeaders, type Dispatch } from '../dispatch.ts';
-import { type Call, type Duplex, errorAnswer, HttpError, RAW_STREAM, type Reply } from '../http.ts';
-
-const JSON_MAX_BYTES = 4 * 1024 * 1024;
-const CLOSE_WITHIN_MS = 1_000;
-const LINGER_MS = 2_000;
+import type { Dispatch, RawRequest } from '../dispatch.ts';
+import { type Duplex, RAW_STREAM, type Reply } from '../http.ts';
+import { API_VERSION, ENGINE_VERSION } from '../version.ts';
+import { readExactly, SocketInput } from './socket-input.ts';
 
 export type EngineServerOptions = Readonly<{
-  /** Replaced when it is there; mode 0660. */
+  /** Made with mode 0660; a socket left by a daemon that died is replaced. */
   socketPath: string;
   log: Log;
 }>;
 
-/** The Engine API over HTTP on a unix socket. */
+const KEEP_ALIVE_MS = 300_000; // SDKs keep connections for minutes
+const HEADERS_WITHIN_MS = 30_000;
+/** How long a client that was refused early may go on sending before it is cut off. */
+const REFUSED_BODY_MS = 10_000;
+
+const COMMON_HEADERS = {
+  'Api-Version': API_VERSION,
+  'Docker-Experimental': 'false',
+  Ostype: 'linux',
+  Server: `Docker/${ENGINE_VERSION} (linux)`,
+} as const;
+
+/** Speaks HTTP on a unix socket for a `Dispatch`: sockets and bytes, no decisions. */
 export class EngineServer {
-  readonly #server: Server;
-  readonly #options: EngineServerOptions;
   readonly #dispatch: Dispatch;
-  readonly #sockets = new Set<NodeDuplex>();
+  readonly #options: EngineServerOptions;
+  readonly #server: Server;
+  readonly #upgraded = new Set<NodeDuplex>();
 
   constructor(dispatch: Dispatch, options: EngineServerOptions) {
     this.#dispatch = dispatch;
     this.#options = options;
-    // Streams and uploads may take hours, and an idle keep-alive connection costs nothing.
     this.#server = createServer(
-      { requestTimeout: 0, keepAliveTimeout: 600_000, noDelay: true },
+      {
+        requestTimeout: 0, // loads and imports take as long as they take
+        headersTimeout: HEADERS_WITHIN_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        noDelay: true,
+      },
       (request, response) => {
-        void this.#serve(request, response);
+        this.#serve(request, response).catch((error: unknown) => {
+          options.log.warn('request broke', { url: request.url, error: messageOf(error) });
+          response.destroy();
+        });
       },
     );
-    this.#server.timeout = 0;
     this.#server.on('upgrade', (request: IncomingMessage, socket: NodeDuplex, head: Buffer) => {
-      void this.#serveUpgrade(request, socket, head);
-    });
-    this.#server.on('connection', (socket) => {
-      // Half-closed connections stay open for output: `echo x | docker exec -i`.
-      socket.allowHalfOpen = true;
-      this.#sockets.add(socket);
-      socket.on('close', () => this.#sockets.delete(socket));
+      this.#serveUpgrade(request, socket, head).catch((error: unknown) => {
+        options.log.warn('hijacked request broke', { url: request.url, error: messageOf(error) });
+        socket.destroy();
+      });
     });
   }
 
+  /** Throws ShoalError `already-exists` when another daemon answers on the socket. */
   async listen(): Promise<void> {
     const { socketPath } = this.#options;
-    await mkdir(socketPath.slice(0, socketPath.lastIndexOf('/')) || '/', { recursive: true });
-    await rm(socketPath, { force: true });
+    await mkdir(dirname(socketPath), { recursive: true });
+    await removeStaleSocket(socketPath);
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(socketPath, resolve);
+      this.#server.listen(socketPath, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
     });
+    // Until now only root could write to it, for the umask leaves no write bit to others.
     await chmod(socketPath, 0o660);
   }
 
   async close(): Promise<void> {
-    const closed = new Promise((resolve) => this.#server.close(resolve));
-    const timer = setTimeout(() => {
-      for (const socket of this.#sockets) socket.destroy();
-    }, CLOSE_WITHIN_MS);
-    this.#server.closeIdleConnections();
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+    this.#server.closeAllConnections();
+    for (const socket of this.#upgraded) socket.destroy();
     await closed;
-    clearTimeout(timer);
-    await rm(this.#options.socketPath, { force: true });
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController();
-    response.once('close', () => gone.abort(new ShoalError('cancelled', 'the client went away')));
-    let reply: Reply;
-    try {
-      reply = await this.#dispatch(callOf(request, readBody(request), gone.signal));
-    } catch (error) {
-      reply = errorReply(error);
+    response.once('close', () => gone.abort(new Error('the client went away')));
+    const { reply, error } = await this.#dispatch(rawRequest(request, () => request, gone.signal));
+    if (error !== undefined) this.#report(request, error);
+    if (!request.complete) cutOffLater(request);
+    if (reply.kind === 'hijack') {
+      await this.#hijackWithoutUpgrade(reply, response);
+      return;
     }
-    try {
-      await this.#answer(request, response, reply);
-    } catch (error) {
-      if (!gone.signal.aborted)
-        this.#options.log.warn('an answer broke', { path: request.url, error: messageOf(error) });
-      response.destroy();
+    for (const [name, value] of Object.entries(COMMON_HEADERS)) response.setHeader(name, value);
+    if (reply.kind === 'stream') {
+      await this.#stream(reply, request, response);
+      return;
     }
-    // What is left of a body that nobody read would be taken for the next request.
-    if (!request.complete) request.resume();
+    const { status, body, headers } = flat(reply);
+    response.writeHead(status, headers);
+    response.end(request.method === 'HEAD' ? undefined : body);
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse, reply: Reply): Promise<void> {
-    for (const [name, value] of Object.entries(commonHeaders())) response.setHeader(name, value);
-    if (!request.complete && reply.kind !== 'hijack' && reply.kind !== 'stream')
-      response.setHeader('Connection', 'close');
-    switch (reply.kind) {
-      case 'json':
-        sendText(
-          request,
-          response,
-          reply.status,
-          'application/json',
-          `${JSON.stringify(reply.body)}\n`,
-        );
-        return;
-      case 'text':
-        for (const [name, value] of Object.entries(reply.headers ?? {}))
-          response.setHeader(name, value);
-        sendText(request, response, reply.status, reply.contentType, reply.body);
-        return;
-      case 'empty':
-        for (const [name, value] of Object.entries(reply.headers ?? {}))
-          response.setHeader(name, value);
-        response.writeHead(reply.status).end();
-        return;
-      case 'stream':
-        response.writeHead(reply.status, { 'Content-Type': reply.contentType });
-        response.flushHeaders();
-        for await (const chunk of reply.chunks) {
-          if (response.destroyed) return;
-          if (!response.write(chunk)) await drained(response);
-        }
-        response.end();
-        return;
-      case 'hijack': {
-        // Without an upgrade the old form: a plain 200, and then raw bytes until the end.
-        const { socket } = request;
-        socket.write(`HTTP/1.1 200 OK\r\nContent-Type: ${RAW_STREAM}\r\n\r\n`);
-        response.detachSocket(socket);
-        await runHijacked(socket, new Uint8Array(0), reply);
-        return;
+  async #stream(
+    reply: Extract<Reply, { kind: 'stream' }>,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    response.writeHead(reply.status, { 'Content-Type': reply.contentType });
+    response.flushHeaders();
+    try {
+      for await (const chunk of reply.chunks) {
+        if (response.destroyed) return;
+        if (chunk.length > 0 && !response.write(chunk)) await drained(response);
+      }
+      response.end();
+    } catch (error) {
+      // An end without the last chunk is how a client sees that something is missing.
+      if (!response.destroyed) {
+        this.#report(request, error);
+        response.destroy();
       }
     }
+  }
+
+  /** Clients that did not ask for an upgrade get the bytes until the connection closes, and cannot send any. */
+  async #hijackWithoutUpgrade(
+    reply: Extract<Reply, { kind: 'hijack' }>,
+    response: ServerResponse,
+  ): Promise<void> {
+    response.useChunkedEncodingByDefault = false;
+    response.writeHead(200, { ...COMMON_HEADERS, 'Content-Type': RAW_STREAM, Connection: 'close' });
+    response.flushHeaders();
+    await reply.run({
+      input: nothing,
+      write: async (data) => {
+        if (!response.destroyed && !response.write(data)) await drained(response);
+      },
+    });
+    response.end();
   }
 
   async #serveUpgrade(request: IncomingMessage, socket: NodeDuplex, head: Buffer): Promise<void> {
+    this.#upgraded.add(socket);
     const gone = new AbortController();
-    socket.once('close', () => gone.abort(new ShoalError('cancelled', 'the client went away')));
-    socket.on('error', () => gone.abort(new ShoalError('cancelled', 'the connection broke')));
-    // The request's body is not parsed on an upgrade: it is the first bytes of what follows.
-    const length = Number(request.headers['content-length'] ?? 0);
-    let rest: Uint8Array = head;
+    socket.once('close', () => {
+      this.#upgraded.delete(socket);
+      gone.abort(new Error('the client went away'));
+    });
+    socket.on('error', (error) =>
+      this.#options.log.debug('hijacked connection broke', { error: error.message }),
+    );
+    const input = new SocketInput(socket, head);
+    // The request's own body comes first; what follows it belongs to the stream.
+    const length = Number(request.headers['content-length'] ?? '0');
+    const body = () => readExactly(input, length);
+    const { reply, error } = await this.#dispatch(rawRequest(request, body, gone.signal));
+    if (error !== undefined) this.#report(request, error);
+    if (reply.kind !== 'hijack') {
+      await this.#answerRaw(reply, socket);
+      return;
+    }
+    socket.write(
+      `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${reply.contentType}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nApi-Version: ${API_VERSION}\r\n\r\n`,
+    );
+    const duplex: Duplex = {
+      input: () => input,
+      write: async (data) => {
+        if (!socket.destroyed && !socket.write(data)) await drained(socket);
+      },
+    };
     try {
-      if (length > JSON_MAX_BYTES) throw new HttpError(413, 'request body too large');
-      const body = await takeBytes(socket, head, length);
-      rest = body.rest;
-      const reply = await this.#dispatch(callOf(request, once(body.taken), gone.signal));
-      if (reply.kind !== 'hijack') {
-        writeRaw(socket, reply);
-        return;
-      }
-      socket.write(
-        `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${reply.contentType}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n${headerLines()}\r\n`,
-      );
-      await runHijacked(socket, rest, reply);
-    } catch (error) {
-      if (gone.signal.aborted) socket.destroy();
-      else writeRaw(socket, errorReply(error));
+      await reply.run(duplex);
+    } finally {
+      // All output is flushed, then the connection ends both ways: the client waits for that.
+      socket.end(() => socket.destroy());
     }
   }
-}
 
-function errorReply(error: unknown): Reply {
-  const { status, message } = errorAnswer(error);
-  return { kind: 'json', status, body: { message } };
-}
-
-function callOf(
-  request: IncomingMessage,
-  body: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-): Omit<Call, 'params' | 'api'> {
-  const url = new URL(request.url ?? '/', 'http://engine');
-  const headers: Record<string, string | undefined> = {};
-  for (const [name, value] of Object.entries(request.headers))
-    headers[name] = Array.isArray(value) ? value[0] : value;
-  return {
-    method: request.method ?? 'GET',
-    path: url.pathname,
-    query: url.searchParams,
-    headers,
-    json: () => parseJson(body, headers, request),
-    body: () => body,
-    signal,
-  };
-}
-
-async function parseJson(
-  body: AsyncIterable<Uint8Array>,
-  headers: Readonly<Record<string, string | undefined>>,
-  request: IncomingMessage,
-): Promise<unknown> {
-  const tooLarge = () => {
-    request.pause();
-    return new HttpError(
-      413,
-      `request body too large: at most ${JSON_MAX_BYTES} bytes of JSON are taken`,
-    );
-  };
-  if (Number(headers['content-length'] ?? 0) > JSON_MAX_BYTES) throw tooLarge();
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of body) {
-    size += part.length;
-    if (size > JSON_MAX_BYTES) throw tooLarge();
-    parts.push(part);
-  }
-  const text = Buffer.concat(parts).toString('utf8');
-  if (text.trim() === '') return undefined;
-  const type = (headers['content-type'] ?? '').split(';')[0]?.trim();
-  if (type !== 'application/json') {
-    throw new HttpError(
-      400,
-      `unsupported Content-Type header (${type ?? ''}): must be 'application/json'`,
-    );
-  }
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new ShoalError('invalid-argument', `invalid JSON: ${messageOf(error)}`, { cause: error });
-  }
-}
-
-async function* readBody(request: IncomingMessage): AsyncGenerator<Uint8Array> {
-  for await (const part of request) yield part as Buffer;
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  if (bytes.length > 0) yield bytes;
-}
-
-/** The first `length` bytes of what a socket gives, and what came with them. */
-async function takeBytes(
-  socket: NodeDuplex,
-  head: Uint8Array,
-  length: number,
-): Promise<{ taken: Uint8Array; rest: Uint8Array }> {
-  let bytes = Buffer.from(head);
-  while (bytes.length < length) {
-    const chunk = (await new Promise((resolve, reject) => {
-      socket.once('data', (data: Buffer) => {
-        socket.pause();
-        resolve(data);
-      });
-      socket.once('end', () => reject(new HttpError(400, 'unexpected EOF')));
-      socket.once('error', reject);
-      socket.resume();
-    })) as Buffer;
-    bytes = Buffer.concat([bytes, chunk]);
-  }
-  return { taken: bytes.subarray(0, length), rest: bytes.subarray(length) };
-}
-
-async function runHijacked(
-  socket: NodeDuplex,
-  rest: Uint8Array,
-  reply: Extract<Reply, { kind: 'hijack' }>,
-): Promise<void> {
-  const duplex: Duplex = {
-    async *input() {
-      if (rest.length > 0) yield rest;
-      try {
-        // Not destroyed at its end: output goes on after the client closed its half.
-        for await (const chunk of socket.iterator({ destroyOnReturn: false }))
-          yield chunk as Buffer;
-      } catch {
-        // The connection broke: the same as its end.
+  /** The parser has let go of the connection: an ordinary answer is written by hand. */
+  async #answerRaw(reply: Exclude<Reply, { kind: 'hijack' }>, socket: NodeDuplex): Promise<void> {
+    const isStream = reply.kind === 'stream';
+    const { status, body, headers } = isStream
+      ? { status: reply.status, body: '', headers: { 'Content-Type': reply.contentType } }
+      : flat(reply);
+    const lines = Object.entries({ ...COMMON_HEADERS, ...headers, Connection: 'close' })
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join('');
+    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${lines}\r\n`);
+    if (isStream) {
+      for await (const chunk of reply.chunks) {
+        if (socket.destroyed) return;
+        if (chunk.length > 0 && !socket.write(chunk)) await drained(socket);
       }
-    },
-    async write(data) {
-      if (socket.destroyed || socket.writableEnded) return;
-      if (!socket.write(data)) await drained(socket);
-    },
-  };
-  socket.on('error', () => socket.destroy());
-  try {
-    await reply.run(duplex);
-  } finally {
-    // Everything written leaves first. A client that never closes its half is cut some time after.
-    socket.end(() => {
-      socket.resume();
-      const timer = setTimeout(() => socket.destroy(), LINGER_MS);
-      socket.once('end', () => socket.destroy());
-      socket.once('close', () => clearTimeout(timer));
+    }
+    socket.end(body, () => socket.destroy());
+  }
+
+  #report(request: IncomingMessage, error: unknown): void {
+    this.#options.log.warn('request failed', {
+      method: request.method,
+      url: request.url,
+      error: messageOf(error),
     });
   }
 }
 
-type Drainable = {
-  once(event: 'drain' | 'close', listener: () => void): unknown;
-  off(event: 'drain' | 'close', listener: () => void): unknown;
-};
+async function* nothing(): AsyncGenerator<Uint8Array> {
+  yield* [];
+}
 
-function drained(stream: Drainable): Promise<void> {
+function rawRequest(
+  request: IncomingMessage,
+  body: () => AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): RawRequest {
+  const headers: Record<string, string | undefined> = {};
+  for (const [name, value] of Object.entries(request.headers)) {
+    headers[name] = Array.isArray(value) ? value[0] : value;
+  }
+  return { method: request.method ?? 'GET', target: request.url ?? '/', headers, body, signal };
+}
+
+/** An answer that is there as a whole. */
+function flat(reply: Exclude<Reply, { kind: 'stream' | 'hijack' }>): {
+  status: number;
+  body: string;
+  headers: Record<string, string | number>;
+} {
+  switch (reply.kind) {
+    case 'json': {
+      const body = `${JSON.stringify(reply.body)}\n`;
+      const headers = {
+        'Content-Type': 'application/json',
+        'Content-Length': Buffer.byteLength(body),
+      };
+      return { status: reply.status, body, headers };
+    }
+    case 'text': {
+      const headers = {
+        ...reply.headers,
+        'Content-Type': reply.contentType,
+        'Content-Length': Buffer.byteLength(reply.body),
+      };
+      return { status: reply.status, body: reply.body, headers };
+    }
+    default: {
+      // 204 and 304 have no body, and say nothing about its length either.
+      const hasLength = reply.status !== 204 && reply.status !== 304;
+      const headers = { ...reply.headers, ...(hasLength && { 'Content-Length': 0 }) };
+      return { status: reply.status, body: '', headers };
+    }
+  }
+}
+
+/**
+ * The answer came before the body was read. Node discards the rest, so that the client, still
+ * sending, gets to read it; one that never stops is cut off.
+ */
+function cutOffLater(request: IncomingMessage): void {
+  const timer = setTimeout(() => request.socket.destroy(), REFUSED_BODY_MS);
+  const stop = () => clearTimeout(timer);
+  request.once('end', stop);
+  request.once('close', stop);
+}
+
+function drained(stream: NodeDuplex | ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       stream.off('drain', done);
@@ -301,38 +286,19 @@ function drained(stream: Drainable): Promise<void> {
   });
 }
 
-function sendText(
-  request: IncomingMessage,
-  response: ServerResponse,
-  status: number,
-  contentType: string,
-  text: string,
-): void {
-  const bytes = Buffer.from(text);
-  const isHead = request.method === 'HEAD';
-  response.writeHead(status, {
-    'Content-Type': contentType,
-    'Content-Length': isHead ? 0 : bytes.length,
+async function removeStaleSocket(path: string): Promise<void> {
+  const isAlive = await new Promise<boolean>((resolve) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', () => resolve(false));
   });
-  response.end(isHead ? undefined : bytes);
-}
-
-/** A plain answer on a connection that asked for an upgrade and does not get one. */
-function writeRaw(socket: NodeDuplex, reply: Reply): void {
-  const status = reply.kind === 'hijack' ? 500 : reply.status;
-  const body =
-    reply.kind === 'json'
-      ? `${JSON.stringify(reply.body)}\n`
-      : reply.kind === 'text'
-        ? reply.body
-        : '';
-  socket.end(
-    `HTTP/1.1 ${status} ${status < 400 ? 'OK' : 'Error'}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n${headerLines()}\r\n${body}`,
-  );
-}
-
-function headerLines(): string {
-  return Object.entries(commonHeaders())
-    .map(([name, value]) => `${name}: ${value}\r\n`)
-    .join('');
+  if (isAlive) {
+    throw new ShoalError('already-exists', `another daemon answers on ${path}: stop it first`);
+  }
+  await unlink(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
 }

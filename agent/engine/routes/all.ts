@@ -13,24 +13,26 @@ import { statsRoutes } from './stats.ts';
 import { swarmRoutes } from './swarm.ts';
 import { systemRoutes } from './system.ts';
 import { taskRoutes } from './tasks.ts';
+import { unsupportedRoutes } from './unsupported.ts';
 import { volumeRoutes } from './volumes.ts';
 
-/** Every route that this daemon serves. Of two that match the first is taken: longer ones come first within a file. */
+/** The whole API. */
 export function engineRoutes(deps: EngineDeps): Route[] {
   return [
-    systemRoutes,
-    eventRoutes,
-    swarmRoutes,
-    nodeRoutes,
-    logRoutes,
-    serviceRoutes,
-    taskRoutes,
-    networkRoutes,
-    fileRoutes,
-    volumeRoutes,
-    statsRoutes,
-    execRoutes,
-    containerRoutes,
-    imageRoutes,
-  ].flatMap((routes) => routes(deps));
+    ...systemRoutes(deps),
+    ...eventRoutes(deps),
+    ...swarmRoutes(deps),
+    ...nodeRoutes(deps),
+    ...serviceRoutes(deps),
+    ...taskRoutes(deps),
+    ...fileRoutes(deps),
+    ...networkRoutes(deps),
+    ...logRoutes(deps),
+    ...containerRoutes(deps),
+    ...statsRoutes(deps),
+    ...execRoutes(deps),
+    ...imageRoutes(deps),
+    ...volumeRoutes(deps),
+    ...unsupportedRoutes,
+  ];
 }
