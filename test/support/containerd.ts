@@ -11,7 +11,6 @@ import type { RegistryOptions } from '../../agent/image/io/registry.ts';
 import { ContainerdClient } from '../../agent/runtime/io/containerd.ts';
 import { containerdCommand, waitReady } from '../../agent/runtime/io/containerd-daemon.ts';
 import { ContainerdRuntime, type RuntimeOptions } from '../../agent/runtime/runtime.ts';
-import type { ContainerConfig } from '../../agent/runtime/types.ts';
 import { systemClock } from '../../shared/io/system.ts';
 import { silentLog } from '../../shared/log.ts';
 
@@ -54,6 +53,10 @@ export class TestContainerd {
       detached: true,
     });
     await waitReady(this.paths.address, AbortSignal.timeout(20_000));
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
   }
 
   /** Containers run on. */
@@ -191,51 +194,4 @@ export async function* busyboxRootfs(): AsyncGenerator<Uint8Array> {
   tar.entry({ name: 'bin/not-executable', mode: 0o644 }, '#!/bin/sh\n');
   tar.finalize();
   for await (const chunk of tar as AsyncIterable<Buffer>) yield chunk;
-}
-
-let counter = 0;
-
-/** A container that runs `sh -c script` without a network. */
-export function containerConfig(
-  script: string,
-  fields: Partial<ContainerConfig> = {},
-): ContainerConfig {
-  counter += 1;
-  const id = Array.from({ length: 64 }, () => Math.floor(Math.random() * 16).toString(16)).join('');
-  return {
-    id,
-    name: `test-${counter}`,
-    image: 'box:1',
-    imageId: '',
-    chainId: '',
-    createdAtMs: Date.now(),
-    entrypoint: [],
-    cmd: ['/bin/sh', '-c', script],
-    env: [],
-    workingDir: '',
-    user: '',
-    groups: [],
-    tty: false,
-    openStdin: false,
-    hostname: '',
-    readOnly: false,
-    init: false,
-    labels: {},
-    stopSignal: 'SIGTERM',
-    stopGraceMs: 10_000,
-    mounts: [],
-    files: [],
-    resources: { nanoCpus: 0, memoryBytes: 0, memoryReservationBytes: 0, pids: 0 },
-    capabilityAdd: [],
-    capabilityDrop: [],
-    sysctls: {},
-    ulimits: [],
-    oomScoreAdj: 0,
-    network: { mode: 'none' },
-    resolvConf: 'nameserver 127.0.0.11\n',
-    hosts: '127.0.0.1 localhost\n',
-    logMaxBytes: 0,
-    logMaxFiles: 1,
-    ...fields,
-  };
 }

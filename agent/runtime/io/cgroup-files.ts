@@ -24,7 +24,7 @@ export class CgroupFiles {
   /** By container; the one asked for longest ago is first. */
   readonly #open = new Map<string, Map<string, number>>();
   readonly #buffer = Buffer.allocUnsafe(64 << 10);
-  readonly #procStat = openSync('/proc/stat', 'r');
+  #procStat = openSync('/proc/stat', 'r');
 
   constructor(mounts: CgroupMounts) {
     this.#mounts = mounts;
@@ -76,7 +76,8 @@ export class CgroupFiles {
 
   close(): void {
     for (const path of [...this.#open.keys()]) this.forget(path);
-    closeSync(this.#procStat);
+    if (this.#procStat >= 0) closeSync(this.#procStat);
+    this.#procStat = -1;
   }
 
   #roots(): string[] {

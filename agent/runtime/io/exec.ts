@@ -164,7 +164,17 @@ class Exec implements ExecProcess {
 
   async closeStdin(): Promise<void> {
     // The end of the pipe is the end of the stream; CloseIO would overtake what is still in it.
-    (await this.#stdin)?.end();
+    const socket = await this.#stdin;
+    if (socket === undefined || socket.destroyed) return;
+    await new Promise<void>((resolve) => socket.once('close', resolve).end(() => socket.destroy()));
+    // The shim holds a writing end of its own, so that the stream outlives whoever feeds it; this closes that
+    // one. What is in the pipe is still read first.
+    const { containerId, execId } = this.#names;
+    try {
+      await this.#client.call(TasksService.closeIo, { containerId, execId, stdin: true });
+    } catch (error) {
+      if (!isShoalError(error, 'not-found')) throw error;
+    }
   }
 
   async resize(width: number, height: number): Promise<void> {

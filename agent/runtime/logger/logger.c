@@ -37,16 +37,16 @@ static void rotate(void) {
   open_log(); /* an old file that could not be moved is appended to: rather too big than lost */
 }
 
-/* All or nothing: what a full disk cut off is taken back, so that no line is torn. The lines are lost. */
+/* Lines that a full disk refuses are lost, and one that it cut is taken back, so that none is torn. */
 static void flush(void) {
   size_t done = 0;
   if (file < 0) open_log();
   while (file >= 0 && done < out_len) {
     ssize_t n = write(file, out + done, out_len - done);
     if (n <= 0) {
-      done = 0;
-      if (ftruncate(file, size) == 0) break;
-      file = (close(file), -1);
+      while (done > 0 && out[done - 1] != '\n') done--;
+      if (ftruncate(file, size + (long long)done) != 0) file = (close(file), -1);
+      break;
     }
     done += (size_t)n;
   }
