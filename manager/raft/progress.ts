@@ -84,8 +84,9 @@ export class Progress {
    */
   decrease(rejected: number, hint: number): boolean {
     if (this.state === 'replicate') {
-      // `next` runs ahead here, so it cannot tell which append was refused; `match` can.
-      if (rejected <= this.match) return false;
+      // `next` runs ahead here, so it does not tell which append was refused; but one at or before
+      // `match` was acknowledged since, and one past `next` belongs to an earlier pipeline.
+      if (rejected <= this.match || rejected >= this.next) return false;
       this.next = this.match + 1;
     } else {
       if (this.next - 1 !== rejected) return false;

@@ -1,6 +1,6 @@
 import { ShoalError } from '../../shared/errors.ts';
 
-const INITIAL_BYTES = 512;
+const SCRATCH_BYTES = 4_096;
 const HIGH = 0x80;
 /** A varint of 8 groups of 7 bits holds every safe integer. */
 const MAX_VARINT_BYTES = 8;
@@ -10,14 +10,20 @@ export function malformed(what: string): ShoalError {
   return new ShoalError('invalid-argument', `raft: malformed bytes: ${what}`);
 }
 
-/** Appends to a buffer that grows; `finish` gives what was written, in memory of its own. */
+/** Small things are written here and copied out: a fresh buffer for each costs more than the writing. */
+const scratch = new Uint8Array(SCRATCH_BYTES);
+
+/**
+ * Appends to a buffer that grows; `finish` gives what was written, in memory of its own. Only one is
+ * in use at a time.
+ */
 export class Writer {
-  #bytes = new Uint8Array(INITIAL_BYTES);
+  #bytes = scratch;
   #length = 0;
 
   /** `sizeHint`: bytes about to be written, so that the buffer need not grow in steps. */
   constructor(sizeHint = 0) {
-    if (sizeHint > INITIAL_BYTES) this.#bytes = new Uint8Array(sizeHint);
+    if (sizeHint > SCRATCH_BYTES) this.#bytes = new Uint8Array(sizeHint);
   }
 
   byte(value: number): void {
@@ -57,7 +63,8 @@ export class Writer {
   }
 
   finish(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length);
+    const written = this.#bytes.subarray(0, this.#length);
+    return this.#bytes === scratch ? written.slice() : written;
   }
 
   #reserve(more: number): void {
@@ -110,9 +117,12 @@ export class Reader {
   }
 
   ascii(): string {
-    const characters = this.blob();
-    if (characters.length > MAX_ASCII_BYTES) throw malformed('an id that is too long');
-    return String.fromCharCode(...characters);
+    const length = this.varint();
+    if (length > MAX_ASCII_BYTES) throw malformed('an id that is too long');
+    const start = this.#at;
+    if (start + length > this.#bytes.length) throw malformed('ends too early');
+    this.#at = start + length;
+    return internAscii(this.#bytes, start, length);
   }
 
   boolean(): boolean {
@@ -131,4 +141,26 @@ export class Reader {
   end(): void {
     if (this.#at !== this.#bytes.length) throw malformed('more bytes than expected');
   }
+}
+
+/** Ids seen lately, by a hash of their bytes: a cluster has a handful, and each message names two. */
+const interned = new Map<number, string>();
+const MAX_INTERNED = 256;
+
+function internAscii(bytes: Uint8Array, start: number, length: number): string {
+  let hash = length;
+  for (let at = start; at < start + length; at++) hash = (hash * 31 + (bytes[at] ?? 0)) | 0;
+  const known = interned.get(hash);
+  if (known !== undefined && equals(known, bytes, start, length)) return known;
+  let text = '';
+  for (let at = start; at < start + length; at++) text += String.fromCharCode(bytes[at] ?? 0);
+  if (interned.size >= MAX_INTERNED) interned.clear();
+  interned.set(hash, text);
+  return text;
+}
+
+function equals(text: string, bytes: Uint8Array, start: number, length: number): boolean {
+  if (text.length !== length) return false;
+  for (let i = 0; i < length; i++) if (text.charCodeAt(i) !== bytes[start + i]) return false;
+  return true;
 }

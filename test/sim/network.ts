@@ -1,8 +1,10 @@
 import type { VirtualClock } from './clock.ts';
 import type { SeededRandom } from './random.ts';
 
-/** How every link behaves. Delays are uniform, so messages of one link overtake each other. */
+/** How every link behaves. Delays are uniform. */
 export type LinkFaults = Readonly<{
+  /** Messages of one link arrive in the order they were sent, as in a TCP stream; else they overtake. */
+  ordered: boolean;
   minDelayMs: number;
   maxDelayMs: number;
   lossRatio: number;
@@ -16,6 +18,8 @@ export class SimNetwork<Payload> {
   readonly #random: SeededRandom;
   readonly #receivers = new Map<string, (from: string, payload: Payload) => void>();
   readonly #cut = new Set<string>();
+  /** When the last message of a link arrives. */
+  readonly #lastArrivalMs = new Map<string, number>();
 
   constructor(clock: VirtualClock, random: SeededRandom, faults: LinkFaults) {
     this.#clock = clock;
@@ -29,15 +33,24 @@ export class SimNetwork<Payload> {
 
   send(from: string, to: string, payload: Payload): void {
     const { lossRatio, duplicateRatio, minDelayMs, maxDelayMs } = this.faults;
+    const key = link(from, to);
     const copies = this.#random.chance(duplicateRatio) ? 2 : 1;
     for (let i = 0; i < copies; i++) {
       if (this.#random.chance(lossRatio)) continue;
       const delayMs = minDelayMs + this.#random.next() * (maxDelayMs - minDelayMs);
-      this.#clock.after(delayMs, () => {
+      this.#clock.after(this.#queued(key, delayMs), () => {
         // Judged on arrival: a link that is cut loses what is under way, too.
-        if (!this.#cut.has(link(from, to))) this.#receivers.get(to)?.(from, payload);
+        if (!this.#cut.has(key)) this.#receivers.get(to)?.(from, payload);
       });
     }
+  }
+
+  #queued(key: string, delayMs: number): number {
+    if (!this.faults.ordered) return delayMs;
+    const now = this.#clock.monotonicMs();
+    const arrivalMs = Math.max(now + delayMs, this.#lastArrivalMs.get(key) ?? 0);
+    this.#lastArrivalMs.set(key, arrivalMs);
+    return arrivalMs - now;
   }
 
   /** One way only: `to` hears nothing of `from`, yet may be heard. */

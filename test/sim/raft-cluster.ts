@@ -14,7 +14,13 @@ import {
 } from './raft-node.ts';
 import { SeededRandom } from './random.ts';
 
-const CALM: LinkFaults = { minDelayMs: 0.2, maxDelayMs: 2, lossRatio: 0, duplicateRatio: 0 };
+const CALM: LinkFaults = {
+  ordered: true,
+  minDelayMs: 0.2,
+  maxDelayMs: 2,
+  lossRatio: 0,
+  duplicateRatio: 0,
+};
 
 export type ClusterOptions = Readonly<{
   seed: number;
@@ -99,7 +105,7 @@ export class RaftCluster {
 
   #failsHere(node: SimNode): boolean {
     if (this.#crashRatio === 0 || !this.random.chance(this.#crashRatio)) return false;
-    this.restartLater(node, this.random.between(50, 4_000));
+    this.restartLater(node, this.random.between(50, 2_000));
     return true;
   }
 

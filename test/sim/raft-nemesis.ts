@@ -73,7 +73,7 @@ export class RaftNemesis {
 
   #crash(node: SimNode): void {
     node.crash();
-    this.#cluster.restartLater(node, this.#cluster.random.between(50, 3_000));
+    this.#cluster.restartLater(node, this.#cluster.random.between(50, 2_000));
   }
 
   #crashOne(): void {
@@ -88,7 +88,7 @@ export class RaftNemesis {
 
   #crashSeveral(): void {
     for (const node of this.#cluster.up()) {
-      if (this.#cluster.random.chance(0.6)) this.#crash(node);
+      if (this.#cluster.random.chance(0.4)) this.#crash(node);
     }
   }
 

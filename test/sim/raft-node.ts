@@ -65,6 +65,8 @@ export class SimNode implements ObservedNode {
   readonly #world: World;
   readonly #random: SeededRandom;
   #core: Raft | undefined;
+  /** As of the last time that anything was done to the core. */
+  #status: RaftStatus | undefined;
   #memory = new MemoryLog();
   #machine: Machine = { index: 0, term: 0, link: 0, confState: EMPTY_CONF };
   #epoch = 0;
@@ -164,7 +166,8 @@ export class SimNode implements ObservedNode {
 
   status(): RaftStatus {
     if (this.#core === undefined) throw new Error(`${this.id} is down`);
-    return this.#core.status();
+    this.#status ??= this.#core.status();
+    return this.#status;
   }
 
   termAt(index: number): number | undefined {
@@ -225,6 +228,7 @@ export class SimNode implements ObservedNode {
   // -------------------------------------------------------------------------- carrying out a Ready
 
   #pump(): void {
+    this.#status = undefined;
     while (this.#core?.hasReady() === true && this.#outstanding === undefined) {
       this.#perform(this.#core.ready());
     }

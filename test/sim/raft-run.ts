@@ -32,7 +32,7 @@ export function runRaft(seed: number, createCore?: (start: RaftStart) => Raft): 
         heartbeatTicks: random.pick([1, 1, 3]),
         preVote,
         checkQuorum,
-        maxMessageBytes: random.pick([1, 300, 1 << 20]),
+        maxMessageBytes: random.pick([60, 300, 1 << 20]),
         maxInflightMessages: random.pick([1, 3, 256]),
         maxInflightBytes: random.pick([200, 1 << 20]),
         maxUncommittedBytes: random.pick([300, 1 << 20]),
@@ -43,6 +43,7 @@ export function runRaft(seed: number, createCore?: (start: RaftStart) => Raft): 
     },
     delays: { syncMaxMs: random.pick([0, 0, 10, 100]), applyMaxMs: random.pick([0, 5, 200]) },
     faults: {
+      ordered: random.chance(0.5),
       minDelayMs: 0.2,
       maxDelayMs: random.pick([2, 30, 150]),
       lossRatio: random.pick([0, 0.01, 0.1]),
@@ -52,13 +53,13 @@ export function runRaft(seed: number, createCore?: (start: RaftStart) => Raft): 
     ...(createCore && { createCore }),
   });
   const nemesis = new RaftNemesis(cluster, {
-    minPauseMs: 50,
-    maxPauseMs: random.pick([1_000, 2_000, 5_000]),
+    minPauseMs: 100,
+    maxPauseMs: random.pick([1_500, 3_000, 6_000]),
     changesMembers: random.chance(0.4),
     pausesProcesses: !lease,
     maxNodes: 6,
   });
-  const everyMs = random.pick([10, 40, 200]);
+  const everyMs = random.pick([20, 60, 200]);
   let working = true;
   const work = () => {
     if (!working) return;
