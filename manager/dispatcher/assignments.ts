@@ -12,6 +12,7 @@ import {
   keyOf,
   needsOf,
   networksWithVip,
+  type ParsedKey,
   parseKey,
   sameAssignment,
   takesTraffic,
@@ -26,8 +27,10 @@ export interface TouchSink {
   touchAll(key: string): void;
 }
 
-/** Encoded items kept for the next session that needs them; past this the cache starts anew. */
-const CACHE_MAX_ITEMS = 20_000;
+/** Encoded items are kept for the next session that needs them; past this the cache starts anew. */
+const CACHE_MAX_BYTES = 64 * 1024 * 1024;
+/** What an entry of the cache takes beside its bytes: key, view and place in the map. */
+const CACHE_ENTRY_BYTES = 256;
 
 /**
  * What each node must know, derived from the store: the tasks on it, the secrets and configs these
@@ -48,6 +51,7 @@ export class AssignmentIndex {
   readonly #tasksOn = new Map<string, Set<string>>();
   readonly #ingress = new Set<string>();
   readonly #encoded = new Map<string, Uint8Array>();
+  #encodedBytes = 0;
 
   constructor(view: ReadView, sink: TouchSink) {
     this.#view = view;
@@ -63,7 +67,8 @@ export class AssignmentIndex {
 
   /** The item as this node sees it now; undefined when it is none of its business, or gone. */
   item(nodeId: string, key: string): AssignmentItem | undefined {
-    const item = this.#item(nodeId, key);
+    const parsed = parseKey(key);
+    const item = this.#isSeenBy(nodeId, parsed) ? this.#item(parsed) : undefined;
     return item === undefined ? undefined : { item };
   }
 
@@ -72,15 +77,15 @@ export class AssignmentIndex {
    * Items that several nodes see are encoded once.
    */
   encodedChange(nodeId: string, key: string): Uint8Array | undefined {
-    const item = this.item(nodeId, key);
-    if (item === undefined) return undefined;
-    // A task is sent to one node only, and its status changes without a touch.
-    if (item.item?.$case === 'task') return AssignmentChange.encode({ key, item }).finish();
+    const parsed = parseKey(key);
+    if (!this.#isSeenBy(nodeId, parsed)) return undefined;
+    // A task is sent to one node only, and its status changes without a touch: never kept.
     const known = this.#encoded.get(key);
     if (known !== undefined) return known;
-    const bytes = AssignmentChange.encode({ key, item }).finish();
-    if (this.#encoded.size >= CACHE_MAX_ITEMS) this.#encoded.clear();
-    this.#encoded.set(key, bytes);
+    const item = this.#item(parsed);
+    if (item === undefined) return undefined;
+    const bytes = AssignmentChange.encode({ key, item: { item } }).finish();
+    if (item.$case !== 'task') this.#keep(key, bytes);
     return bytes;
   }
 
@@ -135,57 +140,77 @@ export class AssignmentIndex {
 
   // ---- one item ----
 
-  #item(nodeId: string, key: string): Item | undefined {
-    const { kind, first, second } = parseKey(key);
+  #isSeenBy(nodeId: string, { kind, first }: ParsedKey): boolean {
+    switch (kind) {
+      case 'task':
+        return this.#view.get('task', first)?.nodeId === nodeId;
+      case 'secret':
+        return this.#secrets.has(nodeId, first);
+      case 'config':
+        return this.#configs.has(nodeId, first);
+      case 'host':
+        return this.#ingress.size > 0 || this.#networks.share(nodeId, first);
+      default:
+        return this.#ingress.has(first) || this.#networks.has(nodeId, first);
+    }
+  }
+
+  /** The same for every node that sees it. */
+  #item({ kind, first, second }: ParsedKey): Item | undefined {
     switch (kind) {
       case 'task': {
         const value = this.#view.get('task', first);
-        const isMine = value?.nodeId === nodeId && isHeld(value);
-        return isMine ? { $case: 'task', value } : undefined;
+        return value && isHeld(value) ? { $case: 'task', value } : undefined;
       }
       case 'secret': {
         const value = this.#view.get('secret', first);
-        const isUsed = value !== undefined && this.#secrets.has(nodeId, first);
-        return isUsed ? { $case: 'secret', value } : undefined;
+        return value && { $case: 'secret', value };
       }
       case 'config': {
         const value = this.#view.get('config', first);
-        const isUsed = value !== undefined && this.#configs.has(nodeId, first);
-        return isUsed ? { $case: 'config', value } : undefined;
+        return value && { $case: 'config', value };
       }
-      case 'host':
-        return this.#hostItem(nodeId, first);
-      default:
-        return this.#follows(nodeId, first) ? this.#networkItem(kind, first, second) : undefined;
+      case 'host': {
+        const node = this.#view.get('node', first);
+        const value = node && hostOf(node);
+        return value && { $case: 'host', value };
+      }
+      case 'network': {
+        const value = this.#view.get('network', first);
+        return value && { $case: 'network', value };
+      }
+      case 'vip': {
+        const network = this.#view.get('network', first);
+        const service = this.#view.get('service', second);
+        const value = service && network && vipOf(service, network);
+        return value && { $case: 'vip', value };
+      }
+      default: {
+        const task = this.#view.get('task', second);
+        const value = task && endpointOf(task, first, this.#takesTraffic(task.nodeId));
+        return value && { $case: 'endpoint', value };
+      }
     }
   }
 
-  #networkItem(kind: string, networkId: string, id: string): Item | undefined {
-    const network = this.#view.get('network', networkId);
-    if (kind === 'network') return network && { $case: 'network', value: network };
-    if (kind === 'vip') {
-      const service = this.#view.get('service', id);
-      const value = service && network && vipOf(service, network);
-      return value && { $case: 'vip', value };
+  #keep(key: string, bytes: Uint8Array): void {
+    this.#encodedBytes += bytes.length + CACHE_ENTRY_BYTES;
+    if (this.#encodedBytes > CACHE_MAX_BYTES) {
+      this.#encoded.clear();
+      this.#encodedBytes = bytes.length + CACHE_ENTRY_BYTES;
     }
-    const task = kind === 'endpoint' ? this.#view.get('task', id) : undefined;
-    const value = task && endpointOf(task, networkId, this.#takesTraffic(task.nodeId));
-    return value && { $case: 'endpoint', value };
+    this.#encoded.set(key, bytes);
   }
 
-  #hostItem(nodeId: string, hostId: string): Item | undefined {
-    const isSeen = this.#ingress.size > 0 || this.#networks.share(nodeId, hostId);
-    const host = isSeen ? this.#view.get('node', hostId) : undefined;
-    const value = host && hostOf(host);
-    return value && { $case: 'host', value };
+  #forget(key: string): void {
+    const bytes = this.#encoded.get(key);
+    if (bytes === undefined) return;
+    this.#encoded.delete(key);
+    this.#encodedBytes -= bytes.length + CACHE_ENTRY_BYTES;
   }
 
   #takesTraffic(nodeId: string): boolean {
     return takesTraffic(this.#view.get('node', nodeId));
-  }
-
-  #follows(nodeId: string, networkId: string): boolean {
-    return this.#ingress.has(networkId) || this.#networks.has(nodeId, networkId);
   }
 
   #followedBy(nodeId: string): Set<string> {
@@ -324,7 +349,7 @@ export class AssignmentIndex {
   }
 
   #usersTouched(needs: Needs, id: string, key: string): void {
-    this.#encoded.delete(key);
+    this.#forget(key);
     for (const nodeId of needs.nodesOf(id)) this.#sink.touch(nodeId, key);
   }
 
@@ -334,7 +359,7 @@ export class AssignmentIndex {
   }
 
   #allTouched(key: string): void {
-    this.#encoded.delete(key);
+    this.#forget(key);
     this.#sink.touchAll(key);
   }
 }
