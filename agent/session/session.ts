@@ -166,7 +166,9 @@ export class AgentSession implements Session {
         lost = target;
         break;
       }
-      const mostMs = Math.min(BACKOFF_MOST_MS, BACKOFF_MOST_PERIODS * periodMs);
+      const mostMs = managers.hasLocal
+        ? LOCAL_BACKOFF_MOST_MS
+        : Math.min(BACKOFF_MOST_MS, BACKOFF_MOST_PERIODS * periodMs);
       backoffMs = wasWelcome ? BACKOFF_FIRST_MS : backoffMs;
       const pauseMs = wasWelcome
         ? randomInt(random, 0, SPREAD_MS)

@@ -1,7 +1,7 @@
 import type { ReadView } from '../store/types.ts';
 
 /** Swarm's is 5 s. Sessions cost a manager little here, so silence can be noticed sooner. */
-export const DEFAULT_HEARTBEAT_MS = 1_000;
+const DEFAULT_HEARTBEAT_MS = 1_000;
 /** A node is down after this many periods without a word. */
 export const MISSED_HEARTBEATS = 3;
 /** A beat costs a manager 50 to 100 µs: this many a second are a tenth of a core at most. */

@@ -109,7 +109,7 @@ export function endpointOf(task: Task, networkId: string, onlineNode: boolean) {
 }
 
 /** Swarm's task names: the slot, or for global services the node. */
-export function taskName(task: Task): string {
+function taskName(task: Task): string {
   const place = task.slot === 0 ? task.nodeId : String(task.slot);
   return `${task.serviceName}.${place}.${task.id}`;
 }

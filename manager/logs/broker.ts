@@ -16,7 +16,7 @@ import { resolveSelector } from './select.ts';
 import { LocalSubscription } from './subscription.ts';
 
 /** The agents that this manager can speak to: its dispatcher. */
-export interface LogSessions {
+interface LogSessions {
   sendLogs(nodeId: string, change: LogSubscriptionChange): boolean;
   onSession(listener: (nodeId: string, isOpen: boolean) => void): () => void;
 }

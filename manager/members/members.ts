@@ -137,7 +137,7 @@ export class Members {
 }
 
 /** Nodes of members that should be none: not (any more) a node of the cluster with a manager's role. */
-export function strays(view: ReadView, status: ConsensusStatus): string[] {
+function strays(view: ReadView, status: ConsensusStatus): string[] {
   const nodeIds = new Set(status.members.map(({ member }) => member.nodeId));
   for (const node of view.all('node')) if (node.managerStatus !== undefined) nodeIds.add(node.id);
   return [...nodeIds].filter((nodeId) => view.get('node', nodeId)?.spec?.role !== NodeRole.MANAGER);

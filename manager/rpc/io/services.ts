@@ -41,7 +41,7 @@ export type ManagerServicesDeps = Readonly<{
   log: Log;
 }>;
 
-export type LeaderLoop = Readonly<{ name: string; run: (signal: AbortSignal) => Promise<void> }>;
+type LeaderLoop = Readonly<{ name: string; run: (signal: AbortSignal) => Promise<void> }>;
 
 export type ManagerServices = Readonly<{
   /** Puts all services on the server; before it listens. */

@@ -218,6 +218,16 @@ test('while no manager answers it tries on, and never pauses longer than two hea
   t.deepEqual(seen, []);
 });
 
+test('this host’s own manager is asked often: it is being started', async (t) => {
+  const { streams, last, clock } = setUp([], 'unix:///run/manager.sock');
+  await settle();
+  for (let ms = 0; ms < 10_000; ms += 50) {
+    if (!last().isOver) last().break();
+    await clock.advance(50);
+  }
+  t.true(streams.length > 40, `asked ${streams.length} times in ten seconds`);
+});
+
 test('what was applied is told soon, once', async (t) => {
   const { session, last, clock } = setUp();
   await settle();
