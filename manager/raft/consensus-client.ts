@@ -19,6 +19,7 @@ import { ReadBarriers } from './read-barriers.ts';
 const LARGEST_PROPOSAL_BYTES = 1_536 << 10;
 const MAX_PROPOSALS = 8_192;
 const MAX_PROPOSAL_BYTES = 16 << 20;
+const MAX_ORDERS = 256;
 
 export type ClientPorts = Readonly<{
   stateMachine: StateMachine;
@@ -310,6 +311,9 @@ export class ConsensusClient implements Consensus {
   async #order(message: (id: number) => ToNode, signal?: AbortSignal): Promise<void> {
     throwIfAborted(signal);
     this.#checkOpen();
+    if (this.#orders.size >= MAX_ORDERS) {
+      throw new ShoalError('resource-exhausted', 'too many changes of members are waiting');
+    }
     const id = this.#nextId++;
     this.#send(message(id));
     await this.#wait(this.#orders, id, 0, signal);

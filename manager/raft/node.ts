@@ -1,10 +1,11 @@
 import type { Clock, Timer } from '../../shared/clock.ts';
-import { isShoalError, messageOf, NotLeaderError, ShoalError } from '../../shared/errors.ts';
+import { isShoalError, messageOf, NotLeaderError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Random } from '../../shared/random.ts';
 import { unreachable } from '../../shared/unreachable.ts';
 import { EMPTY_CONF } from './conf-change.ts';
 import { RaftCore } from './core.ts';
+import { broken } from './invariant.ts';
 import { decodeDirectory, idOf, MemberBook, reachable } from './members.ts';
 import { MemoryLog } from './memory-log.ts';
 import { NodeAdmin } from './node-admin.ts';
@@ -28,6 +29,7 @@ import {
   type RaftId,
   type RaftOptions,
   type Ready,
+  type SnapshotBody,
   type SnapshotRequest,
 } from './types.ts';
 
@@ -329,8 +331,9 @@ export class RaftNode {
       storage.append(
         {
           ...(hardState === undefined ? {} : { hardState }),
-          // Its body is on disk already: receiveSnapshot() wrote it before the message was taken.
-          ...(snapshot === undefined ? {} : { snapshot: { meta: snapshot, body: [] } }),
+          ...(snapshot === undefined
+            ? {}
+            : { snapshot: { meta: snapshot, body: this.#bodyOf(snapshot) } }),
           entries,
         },
         { lazy: !ready.mustSync },
@@ -454,15 +457,19 @@ export class RaftNode {
     term: number,
     confState: NonNullable<LoadedState['snapshot']>['confState'],
   ) {
-    const body = this.#ports.storage.openSnapshot({ index, term });
-    const [directory, ...chunks] = body === undefined ? [] : [...body];
-    if (directory === undefined) {
-      throw new ShoalError('internal', `raft: snapshot ${index} is gone; this node must stop`);
-    }
+    const [directory, ...chunks] = this.#bodyOf({ index, term });
+    if (directory === undefined) throw broken(`snapshot ${index} is empty`);
     this.#book.reset(index, confState, decodeDirectory(directory));
     this.#handedOut = index;
     this.#statusDue = true;
     this.#post({ kind: 'restore', index, chunks });
+  }
+
+  /** Of one that is on disk: receiveSnapshot() wrote it before its message was taken. */
+  #bodyOf(name: Readonly<{ index: number; term: number }>): SnapshotBody {
+    const body = this.#ports.storage.openSnapshot(name);
+    if (body === undefined) throw broken(`the body of snapshot ${name.index} is gone`);
+    return body;
   }
 
   #becomeRemoved(why: string): void {

@@ -56,7 +56,7 @@ export type ToWorker =
   | Readonly<{ kind: 'identity'; identity: TlsIdentity }>;
 
 /** The node's heap holds the log's tail and little else; the young part small, so that it stays flat. */
-const WORKER_LIMITS = { maxOldGenerationSizeMb: 384, maxYoungGenerationSizeMb: 8 };
+const WORKER_LIMITS = { maxOldGenerationSizeMb: 384, maxYoungGenerationSizeMb: 4 };
 
 /**
  * Starts consensus in a thread of its own, so that neither a garbage collection nor a long round of
