@@ -70,9 +70,11 @@ export function diff(actual: NamespaceState, desired: NamespaceState, vxlan: str
   for (const [key, value] of desired.routes) {
     if (base.routes.get(key) !== value) before.push(`route replace ${routeWords(key, value)}`);
   }
-  for (const rule of desired.rules) if (!base.rules.has(rule)) before.push(`rule add ${rule}`);
+  for (const rule of desired.rules)
+    if (!base.rules.has(rule)) before.push(`rule add ${ruleWords(rule)}`);
 
-  for (const rule of base.rules) if (!desired.rules.has(rule)) after.push(`rule del ${rule}`);
+  for (const rule of base.rules)
+    if (!desired.rules.has(rule)) after.push(`rule del ${ruleWords(rule)}`);
   for (const [key, value] of base.routes) {
     if (!desired.routes.has(key)) after.push(`route del ${routeWords(key, value)}`);
   }
@@ -256,6 +258,11 @@ function routeWords(key: string, value: string): string {
   const [table, destination] = pair(key);
   const words = value === 'unreachable' ? `unreachable ${destination}` : `${destination} ${value}`;
   return table === 'main' ? words : `${words} table ${table}`;
+}
+
+/** Mark 0 needs its mask: without one the rule takes every packet. */
+function ruleWords(rule: string): string {
+  return rule.replace('fwmark 0 ', 'fwmark 0/0xffffffff ');
 }
 
 function addressWords(entry: string): string {

@@ -46,8 +46,9 @@ export function portAddress(plan: ContainerPlan): string | undefined {
 }
 
 /**
- * The interfaces of a task. Its networks must be in `networks`. Egress goes by the first network that is
- * not internal, the ingress network last, as it is nobody's choice.
+ * The interfaces of a task. Its networks must be in `networks`. What is on none of them goes by the ingress
+ * network where the task is on it, else by the first one that is not internal: published ports keep the
+ * clients' addresses, and a UDP server that listens on all addresses answers them from that of the route.
  * Throws ShoalError `failed-precondition` for networks that cannot be wired.
  */
 export function planContainer(
@@ -98,7 +99,7 @@ export function planContainer(
     };
   });
   const open = interfaces.filter(({ networkId }) => !networks.get(networkId)?.spec?.internal);
-  const gateway = open.find(({ networkId }) => !networks.get(networkId)?.spec?.ingress) ?? open[0];
+  const gateway = open.find(({ networkId }) => networks.get(networkId)?.spec?.ingress) ?? open[0];
   return { namespace, interfaces, gateway };
 }
 
@@ -114,7 +115,7 @@ function refuseEncrypted(network: Network): void {
 
 /**
  * Commands of `ip -batch` in the container's namespace. Running them again mends what is missing: `link add`
- * and `rule add` then say "File exists". `hostNamespace` is a name or a process id. Sources other than the gateway's answer by their own interface.
+ * and `rule add` then say "File exists". `hostNamespace` is a name or a process id.
  */
 export function containerCommands(
   { interfaces, gateway }: ContainerPlan,
@@ -135,9 +136,12 @@ export function containerCommands(
     if (link === gateway) {
       lines.push(`route replace default ${onward} src ${address}`);
     } else {
+      lines.push(...link.subnets.map((to) => `route replace ${to} ${onward} src ${address}`));
+    }
+    if (interfaces.length > 1) {
+      // An answer leaves by the interface that the question came to, whoever else is reached by another.
       const table = 100 + index;
       lines.push(
-        ...link.subnets.map((subnet) => `route replace ${subnet} ${onward} src ${address}`),
         `route replace default ${onward} table ${table}`,
         `rule add pref ${table} from ${address} lookup ${table}`,
       );

@@ -121,9 +121,11 @@ function parseRoutes(json: string, ours: (device: string) => boolean): Map<strin
 function parseRules(json: string): Set<string> {
   const rules = new Set<string>();
   for (const { priority, fwmark, table, goto: target } of list(json)) {
-    if (fwmark === undefined) continue;
+    // The three that every namespace is born with.
+    if ([0, 32766, 32767].includes(Number(priority))) continue;
+    const mark = fwmark === undefined ? '' : ` fwmark ${text(fwmark)}`;
     const end = target === undefined ? `lookup ${text(table)}` : `goto ${Number(target)}`;
-    rules.add(`pref ${Number(priority)} fwmark ${text(fwmark)} ${end}`);
+    rules.add(`pref ${Number(priority)}${mark} ${end}`);
   }
   return rules;
 }

@@ -7,7 +7,6 @@ import {
   HOST_INNER_ADDRESS,
   HOST_LINK_PREFIX,
   HOST_TABLE,
-  NETWORK_INNER_ADDRESS,
   NETWORK_TABLE,
   VXLAN_LINK,
 } from './names.ts';
@@ -23,6 +22,10 @@ export type TableShape = Readonly<{
 }>;
 
 const SEED = 'seed 0x5eed';
+/**
+ * The type of a slot's number. Not the hash itself: nft 1.0.6 reads that, but crashes when anybody lists the table.
+ */
+const NUMBER = 'numgen inc mod 16';
 const DNAT_FLOWS = 'ct status dnat';
 
 /** Chain, and map, of a slot table: `s64` looks into `m64`. */
@@ -50,7 +53,7 @@ export function networkTable(kind: {
   return shape(
     NETWORK_TABLE,
     [
-      ...SLOT_COUNTS.map((n) => `map ${slotMap(n)} { typeof ${hash(n)} : ip daddr; }`),
+      ...SLOT_COUNTS.map((n) => `map ${slotMap(n)} { typeof ip daddr . ${NUMBER} : ip daddr; }`),
       'map svc { type ipv4_addr : verdict; }',
       'set empty { type ipv4_addr; }',
       'set hairpin { type ipv4_addr . ipv4_addr; }',
@@ -73,7 +76,9 @@ export function networkTable(kind: {
         rules: [
           ...(kind.ingress
             ? [
-                `iifname "${VXLAN_LINK}" ct state new ip saddr != @subnets ct mark set ether saddr map @vtep`,
+                // With each packet, not the first only: a client's next flow from the same port may come by another host.
+                `iifname "${VXLAN_LINK}" ct direction original ip saddr != @subnets ct mark set ether saddr map @vtep`,
+                `iifname "${GATEWAY_LINK}" ct direction original ct mark != 0 ct mark set 0`,
                 `iifname "${CONTAINER_LINK_PREFIX}*" ct direction reply ct mark != 0 meta mark set ct mark`,
               ]
             : []),
@@ -91,11 +96,12 @@ export function networkTable(kind: {
       {
         name: 'post',
         hook: 'type nat hook postrouting priority 100',
-        // A task that reaches itself through a VIP must not see its own address as the client's.
-        rules: [`ip saddr . ip daddr @hairpin snat to ${NETWORK_INNER_ADDRESS}`],
+        // A task that reaches itself through a VIP sees the VIP as its client: its own address would be answered
+        // inside, and one out of the network's subnet by another interface.
+        rules: [`ip saddr . ip daddr @hairpin snat to ct original ip daddr`],
       },
       {
-        name: 'fwd',
+        name: 'transit',
         hook: 'type filter hook forward priority 0',
         rules: kind.internal
           ? [
@@ -121,7 +127,10 @@ export function hostTable(kind: { dataPathPort: number; dnsPort: number }): Tabl
   return shape(
     HOST_TABLE,
     [
-      ...SLOT_COUNTS.map((n) => `map ${slotMap(n)} { typeof ${hash(n)} : ip daddr . th dport; }`),
+      ...SLOT_COUNTS.map(
+        (n) =>
+          `map ${slotMap(n)} { typeof ip protocol . th dport . ${NUMBER} : ip daddr . th dport; }`,
+      ),
       'map pub { type inet_proto . inet_service : verdict; }',
       'map ports { type inet_proto . inet_service : ipv4_addr . inet_service; }',
       'set nodes { type ipv4_addr; }',
@@ -134,6 +143,17 @@ export function hostTable(kind: { dataPathPort: number; dnsPort: number }): Tabl
         name: slotChain(n),
         rules: [`dnat ip to ${hash(n)} map @${slotMap(n)}`],
       })),
+      // Tunnelled packets are tracked inside: outside, every flow would cost one entry on each side.
+      {
+        name: 'rawin',
+        hook: 'type filter hook prerouting priority -300',
+        rules: [`udp dport ${kind.dataPathPort} notrack`],
+      },
+      {
+        name: 'rawout',
+        hook: 'type filter hook output priority -300',
+        rules: [`udp dport ${kind.dataPathPort} notrack`],
+      },
       {
         name: 'published',
         rules: ['dnat ip to ip protocol . th dport map @ports', 'ip protocol . th dport vmap @pub'],
@@ -159,11 +179,13 @@ export function hostTable(kind: { dataPathPort: number; dnsPort: number }): Tabl
           `oifname ${ours} ip saddr 127.0.0.0/8 ${toInner}`,
           `iifname . oifname @loops ${DNAT_FLOWS} ${toInner}`,
           `oifname @closed ${DNAT_FLOWS} ${toInner}`,
+          // A UDP server that shares another network with the client would answer by that one.
+          `ip protocol udp iifname ${ours} oifname ${ours} ${DNAT_FLOWS} ${toInner}`,
           `oifname != ${ours} ip saddr @egress masquerade`,
         ],
       },
       {
-        name: 'fwd',
+        name: 'transit',
         hook: 'type filter hook forward priority 0',
         rules: [
           `iifname ${ours} ct state invalid drop`,

@@ -21,7 +21,7 @@ import { type Dump, parseHost, parseNetwork } from '../parse.ts';
 import type { NamespaceState } from '../state.ts';
 import { ruleCount, type TableShape } from '../tables.ts';
 import { run } from './run.ts';
-import { IpShell, type LineError, lineErrors, NftShell } from './shells.ts';
+import { IpShell, type LineError, lineErrors, NftShell, oneLine } from './shells.ts';
 
 const NETNS_DIR = '/run/netns';
 /** `nft -i` reads lines; a longer transaction has a process of its own. */
@@ -191,7 +191,7 @@ export class LinuxKernel implements Kernel {
         ? ['nft', []]
         : ['nsenter', [`--net=${NETNS_DIR}/${namespace}`, 'nft']];
     const { status, stderr } = await run(command, [...args, '-f', '-'], transaction);
-    if (status !== 0) throw new ShoalError('internal', `nft: ${stderr.slice(0, 500).trim()}`);
+    if (status !== 0) throw new ShoalError('internal', `nft: ${oneLine(stderr)}`);
   }
 
   /**
@@ -222,13 +222,18 @@ export class LinuxKernel implements Kernel {
   }
 
   async #conntrack(namespace: Namespace, calls: readonly string[][]): Promise<string> {
+    const enter = namespace === undefined ? [] : ['nsenter', `--net=${NETNS_DIR}/${namespace}`];
+    const [only, ...others] = calls;
+    // One call needs no shell around it, and is what a backend that leaves one service comes to.
+    const [command = '', ...args] =
+      others.length === 0 ? [...enter, 'conntrack', ...(only ?? [])] : [...enter, 'sh'];
     const script = calls
-      .map((args) => `conntrack ${args.join(' ')} 2>/dev/null || [ $? != 127 ] || exit 127\n`)
+      .map((words) => `conntrack ${words.join(' ')} 2>/dev/null || [ $? != 127 ] || exit 127\n`)
       .join('');
-    const { status, stdout } =
-      namespace === undefined
-        ? await run('sh', [], script)
-        : await run('nsenter', [`--net=${NETNS_DIR}/${namespace}`, 'sh'], script);
+    const { status, stdout } = await run(command, args, script).catch(() => ({
+      status: 127,
+      stdout: '',
+    }));
     if (status === 127) {
       this.#conntrackMissing = true;
       this.#log.warn(
@@ -274,7 +279,7 @@ echo 0 > ipv4/conf/all/rp_filter
 echo 1 > ipv4/conf/default/rp_filter
 echo 0 > ipv4/conf/all/send_redirects
 echo 0 > ipv4/conf/default/send_redirects
-[ ! -e ipv6 ] || echo 1 > ipv6/conf/default/disable_ipv6
+[ ! -e ipv6 ] || { echo 1 > ipv6/conf/all/disable_ipv6; echo 1 > ipv6/conf/default/disable_ipv6; }
 for link in ${VXLAN_LINK} ${GATEWAY_LINK}; do
   [ ! -e ipv4/conf/$link ] || { echo 0 > ipv4/conf/$link/rp_filter; echo 0 > ipv4/conf/$link/send_redirects; }
 done

@@ -144,7 +144,7 @@ export class NftShell extends Shell {
     // The marker's own failure is the last one that is said before its text.
     const said = output.split(/^Error: /m).slice(1, -1);
     if (said.length > 0) {
-      throw new ShoalError('internal', `nft: ${said.join(' ').slice(0, 500).trim()}`);
+      throw new ShoalError('internal', `nft: ${oneLine(said.join(' '))}`);
     }
   }
 }
@@ -164,4 +164,9 @@ export function lineErrors(output: string, count: number, before: number): LineE
     message = '';
   }
   return errors;
+}
+
+/** What a tool said, for an error's message. */
+export function oneLine(text: string): string {
+  return text.replace(/\s+/g, ' ').trim().slice(0, 300);
 }
