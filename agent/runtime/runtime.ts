@@ -259,11 +259,8 @@ export class ContainerdRuntime implements Runtime {
     if (entry.taskLeft) await this.#dropTask(entry);
     entry.mounts ??= await this.#store.mounts(config);
     entry.oomSeen = false;
-    const streams = {
-      stdin: config.openStdin && !config.tty ? await this.#fifos.take() : '',
-      output: this.#loggerUri(config),
-      tty: config.tty,
-    };
+    // containerd connects no stdin beside a log helper. A terminal is open all the same.
+    const streams = { output: this.#loggerUri(config), tty: config.tty };
     try {
       entry.taskLeft = true;
       const create = () => this.#store.createTask(id, entry.mounts ?? [], streams);
@@ -357,6 +354,7 @@ export class ContainerdRuntime implements Runtime {
       this.#entries.delete(id);
       entry.gone(notFound(id));
     }
+    await this.#folders.removeOthers(new Set([...listed, ...this.#entries.keys()]));
     const turns: Promise<void>[] = [];
     for (const config of configs) {
       const known = this.#entries.get(config.id);
@@ -475,11 +473,12 @@ export class ContainerdRuntime implements Runtime {
     return true;
   }
 
+  /** The record last: as long as it is there, what an earlier step left is found again. */
   async #discard(id: string): Promise<void> {
-    await this.#store.remove(id);
-    await this.#store.removeRuntimeState(id);
     await this.#folders.remove(id);
     this.#cgroups.removeEmpty(this.#cgroup(id));
+    await this.#store.removeRuntimeState(id);
+    await this.#store.remove(id);
   }
 
   /** Work that nobody waits for: its failure is logged, and mended at the next listing. */

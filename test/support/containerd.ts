@@ -1,9 +1,9 @@
 // A private containerd in a temporary folder, for tests on the real thing. Needs root.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pack } from 'tar-stream';
 import { ContainerdImages } from '../../agent/image/images.ts';
@@ -13,8 +13,6 @@ import { containerdCommand, waitReady } from '../../agent/runtime/io/containerd-
 import { ContainerdRuntime, type RuntimeOptions } from '../../agent/runtime/runtime.ts';
 import { systemClock } from '../../shared/io/system.ts';
 import { silentLog } from '../../shared/log.ts';
-
-export const LOGGER = resolve('node_modules/.cache/shoal/shoal-logger');
 
 export class TestContainerd {
   readonly folder: string;
@@ -40,6 +38,7 @@ export class TestContainerd {
     // The socket's path must stay below 108 bytes.
     const made = new TestContainerd(await mkdtemp(join(tmpdir(), 'shoal-')));
     mkdirSync(join(made.folder, 'run'));
+    execFileSync('sh', ['agent/runtime/logger/build.sh', join(made.folder, 'bin')]);
     await made.startDaemon();
     return made;
   }
@@ -85,7 +84,7 @@ export class TestContainerd {
       runDir: join('/dev/shm', `shoal-test-${this.name}`),
       cgroupParent: this.cgroupParent,
       runcRoot: join(this.folder, 'run/runc'),
-      loggerPath: LOGGER,
+      loggerPath: join(this.folder, 'bin/shoal-logger'),
       clock: systemClock,
       log: silentLog,
       ...options,

@@ -1,4 +1,12 @@
-import { chmodSync, chownSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ShoalError } from '../../../shared/errors.ts';
@@ -64,6 +72,12 @@ export class ContainerFolders {
         rm(join(folder, id), { recursive: true, force: true }),
       ),
     );
+  }
+
+  /** Folders of containers that are no more: of a crash between their making and their record, or its removal. */
+  async removeOthers(known: ReadonlySet<string>): Promise<void> {
+    const names = [this.#stateDir, this.#runDir].flatMap((folder) => readdirSync(folder));
+    for (const id of new Set(names)) if (!known.has(id)) await this.remove(id);
   }
 
   readLife(id: string): LifeRecord {

@@ -20,7 +20,7 @@ const SPEC_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
 /** Creating takes 60 ms on an idle machine; seconds when a hundred are created at once. */
 const CREATE_DEADLINE_MS = 120_000;
 
-export type TaskStreams = Readonly<{ stdin: string; output: string; tty: boolean }>;
+export type TaskStreams = Readonly<{ output: string; tty: boolean }>;
 
 /** Containers and their tasks as containerd keeps them; each method is a call or two. */
 export class ContainerStore {
@@ -116,12 +116,12 @@ export class ContainerStore {
   async createTask(
     id: string,
     rootfs: readonly Mount[],
-    { stdin, output, tty }: TaskStreams,
+    { output, tty }: TaskStreams,
   ): Promise<number> {
     const request = {
       containerId: id,
       rootfs: [...rootfs],
-      stdin,
+      stdin: '',
       stdout: output,
       stderr: output,
       terminal: tty,
