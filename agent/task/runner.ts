@@ -156,9 +156,9 @@ export class TaskRunner {
     const spec = containerSpec(this.#task);
     const id = deps.newContainerId();
     const [image, wiring, volumes] = await Promise.all([
-      this.#patiently(() =>
-        deps.images.ensure(spec.image, deps.registryAuth(spec.registryAuth), signal),
-      ),
+      // Not patiently: a registry that does not answer is a reason the operator must see, and the task's
+      // replacement, which the restart policy decides on, tries again.
+      deps.images.ensure(spec.image, deps.registryAuth(spec.registryAuth), signal),
       this.#patiently(() => this.#attach(id)),
       Promise.all(
         volumeRequests(this.#task, deps.host).map(({ name, driver, labels }) =>

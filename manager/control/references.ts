@@ -63,7 +63,9 @@ function networkId(view: ReadView, target: string): string {
     );
   }
   const network = view.get('network', target) ?? view.byName('network', target);
-  if (target === '' || network === undefined) throw invalid(`network ${target} not found`);
+  if (target === '' || network === undefined) {
+    throw new ShoalError('not-found', `network ${target} not found`);
+  }
   if (network.spec?.ingress) {
     throw invalid(
       `Service cannot be explicitly attached to the ingress network ${JSON.stringify(network.spec.name)}`,

@@ -162,17 +162,19 @@ test.serial(
     );
     const clients = await cluster.running(manager, 'client', 3);
     const inspected = JSON.parse(await cluster.ok(manager, 'service', 'inspect', 'web'));
-    const vip: string = inspected[0].Endpoint.VirtualIPs.at(-1).Addr.split('/')[0];
+    const webNet = await cluster.ok(manager, 'network', 'inspect', '-f', '{{.Id}}', 'web-net');
+    const vips: { NetworkID: string; Addr: string }[] = inspected[0].Endpoint.VirtualIPs;
+    const vip = vips.find(({ NetworkID }) => NetworkID === webNet)?.Addr.split('/')[0] ?? '';
     for (const client of clients) {
       for (const target of ['web', vip, 'tasks.web']) {
         await until(`${target} to answer a client`, async () =>
           (
             await cluster.execIn(
               client,
+              'timeout',
+              '2',
               'wget',
               '-q',
-              '-T',
-              '2',
               '-O-',
               `http://${target}/cgi-bin/index.cgi`,
             )
@@ -187,10 +189,10 @@ test.serial(
           addresses.map((address) =>
             cluster.execIn(
               client,
+              'timeout',
+              '2',
               'wget',
               '-q',
-              '-T',
-              '2',
               '-O-',
               `http://${address}/cgi-bin/index.cgi`,
             ),
@@ -337,17 +339,19 @@ test.serial('logs, exec, ps, inspect, stats and events show the tasks', async (t
   );
   t.regex(await cluster.ok(manager, 'service', 'ps', 'talker'), /Running/);
   t.regex(await cluster.ok(manager, 'service', 'inspect', '--pretty', 'talker'), /Name:\s+talker/);
-  const events = await cluster.ok(
-    manager,
+  // Watched from another manager while a service changes.
+  const until = Math.ceil(Date.now() / 1000) + 5;
+  const watching = cluster.docker(
+    cluster.host(2),
     'events',
-    '--since',
-    '10m',
-    '--until',
-    '0s',
     '--filter',
     'type=service',
+    '--until',
+    String(until),
   );
-  t.regex(events, /service create/);
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  await cluster.ok(manager, 'service', 'update', '-d', '--label-add', 'seen=yes', 'talker');
+  t.regex((await watching).stdout, /service update .*name=talker/);
   await cluster.ok(manager, 'service', 'rm', 'talker');
 });
 
