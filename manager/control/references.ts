@@ -1,3 +1,4 @@
+import { ShoalError } from '../../shared/errors.ts';
 import type {
   ConfigReference,
   FileTarget,

@@ -340,14 +340,14 @@ test.serial('logs, exec, ps, inspect, stats and events show the tasks', async (t
   t.regex(await cluster.ok(manager, 'service', 'ps', 'talker'), /Running/);
   t.regex(await cluster.ok(manager, 'service', 'inspect', '--pretty', 'talker'), /Name:\s+talker/);
   // Watched from another manager while a service changes.
-  const until = Math.ceil(Date.now() / 1000) + 5;
+  const endsAt = Math.ceil(Date.now() / 1000) + 5;
   const watching = cluster.docker(
     cluster.host(2),
     'events',
     '--filter',
     'type=service',
     '--until',
-    String(until),
+    String(endsAt),
   );
   await new Promise((resolve) => setTimeout(resolve, 2_000));
   await cluster.ok(manager, 'service', 'update', '-d', '--label-add', 'seen=yes', 'talker');
