@@ -185,6 +185,10 @@ export class ConsensusClient implements Consensus {
     }
     for (const [, order] of this.#orders) order.reject(why);
     this.#reads.fail(why);
+    if (this.#node !== undefined) {
+      this.#node = { ...this.#node, role: 'follower', leader: undefined };
+      this.#tellIfChanged();
+    }
     this.#closed ??= Promise.resolve();
     this.#ended.resolve();
   }

@@ -18,7 +18,6 @@ export const FRAME = {
   snapshotEnd: 10,
   snapshotDone: 11,
 } as const;
-export type FrameKind = (typeof FRAME)[keyof typeof FRAME];
 
 const HEADER_BYTES = 5;
 /** An append of one entry of the largest size, and a chunk of a snapshot, are far below this. */

@@ -56,7 +56,7 @@ export type FromNode =
   /** The node cannot go on: the program must end. */
   | Readonly<{ kind: 'fatal'; error: PlainError }>;
 
-export type NodeMember = Readonly<{
+type NodeMember = Readonly<{
   member: RaftMember;
   learner: boolean;
   active: boolean;

@@ -31,8 +31,8 @@ const CODE_OF_STATUS: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode
 ]);
 
 /** Trailing metadata: the ErrorCode, and of a NotLeaderError the leader's node id ('' = not known). */
-export const CODE_KEY = 'shoal-code';
-export const LEADER_KEY = 'shoal-leader';
+const CODE_KEY = 'shoal-code';
+const LEADER_KEY = 'shoal-leader';
 
 /** HTTP/2 header lists are limited to 16 KiB as a whole, and percent encoding can triple a text. */
 const DETAILS_MAX_CHARACTERS = 4_000;

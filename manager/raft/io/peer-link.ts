@@ -170,7 +170,7 @@ export class PeerLink {
 
 const NO_BYTES = new Uint8Array(0);
 
-export class RefusedError extends Error {
+class RefusedError extends Error {
   readonly refusal: string;
   constructor(refusal: string) {
     super(`the other manager refused the link: ${refusal}`);

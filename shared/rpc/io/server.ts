@@ -34,7 +34,7 @@ export type CallContext = Readonly<{
 }>;
 
 /** What the adapters need to know of the server that a call came in by. */
-export type ServerEnvironment = Readonly<{
+type ServerEnvironment = Readonly<{
   callerOf: (call: ServerCall) => Caller | undefined;
   log: Log;
 }>;
