@@ -12,6 +12,7 @@ import {
   PULLED_LABEL,
   planRemoval,
 } from './catalog.ts';
+import { configLabels } from './gc-labels.ts';
 import { ContentStore } from './io/content.ts';
 import { hostArchitecture } from './io/host.ts';
 import { type ImageContent, ImageStore } from './io/image-store.ts';
@@ -304,9 +305,13 @@ export class ContainerdImages implements Images {
     if (content === undefined) throw noSuchImage(image.id);
     if (image.chainId !== '' && !(await this.#store.hasSnapshot(image.chainId))) {
       const { manifest, document } = content;
-      await this.#store.content.withLease('unpack', (lease) =>
-        this.#store.unpack(manifest, document.diffIds, lease, signal),
-      );
+      await this.#store.content.withLease('unpack', async (lease) => {
+        await this.#store.unpack(manifest, document.diffIds, lease, signal);
+        const labels = configLabels(this.#store.snapshotter, image.chainId);
+        await this.#store.content.label(image.id, labels);
+      });
+      this.#store.forget(image.targetDigest);
+      this.#changed();
     }
     this.#unpacked.add(image.id);
   }

@@ -47,6 +47,10 @@ export type RuntimeOptions = Readonly<{
   ociRuntime?: string;
   /** tini for `init`; default the first that is installed. */
   initPath?: string;
+  /**
+   * Refuses 32-bit programs, which Docker's profile allows, for 12 ms of CPU less at each start. Default false.
+   */
+  nativeSystemCallsOnly?: boolean;
   snapshotter?: string;
   /** Default two per core: measured, more only makes each start take longer. */
   startConcurrency?: number;

@@ -19,6 +19,8 @@ export type HostFacts = Readonly<{
   apparmorProfile: string | undefined;
   /** Where containers' cgroups lie, relative to each hierarchy's root; begins with `/`. */
   cgroupParent: string;
+  /** Containers may use this architecture's own system calls only. */
+  nativeSystemCallsOnly: boolean;
   /** A static tini. */
   initPath: string;
 }>;
@@ -67,7 +69,7 @@ export function buildSpec(
   annotations: Readonly<Record<string, string>> = {},
 ): OciSpec {
   const held = capabilities(config.capabilityAdd, config.capabilityDrop);
-  const seccomp = seccompProfile(held, host.architecture);
+  const seccomp = seccompProfile(held, host.architecture, host.nativeSystemCallsOnly);
   const onHost = config.network.mode === 'host';
   return {
     ociVersion: '1.0.2',

@@ -1,6 +1,6 @@
 // What a container costs: N containers of one image made, started and removed through ContainerdRuntime, on a
 // private containerd. Needs root and busybox-static.
-//   node test/bench/container-starts.ts [--count 50] [--concurrency 4] [--group N] [--oci-runtime runc] [--rounds 3]
+//   node test/bench/container-starts.ts [--count 50] [--concurrency 4] [--group N] [--native] [--oci-runtime runc] [--rounds 3]
 // Prints a line per round: rate, CPU per container of containerd + shims + OCI runtime + container (its cgroup)
 // and of this process, and memory per running container (PSS of shims and log helpers).
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
@@ -17,6 +17,7 @@ const { values } = parseArgs({
     group: { type: 'string', default: '0' },
     rounds: { type: 'string', default: '3' },
     'oci-runtime': { type: 'string', default: 'runc' },
+    native: { type: 'boolean', default: false },
   },
 });
 const count = Number(values.count);
@@ -80,6 +81,7 @@ try {
     cgroupParent: `${daemon.cgroupParent}/ctr`,
     startConcurrency: concurrency,
     ociRuntime: values['oci-runtime'],
+    nativeSystemCallsOnly: values.native,
     ...(groupSize > 1 ? { shimGroup: () => `bench-${Math.floor(made++ / groupSize)}` } : {}),
   });
   for (let round = 1; round <= Number(values.rounds); round += 1) {

@@ -105,7 +105,7 @@ export class ImageStore {
         manifest,
         document,
         chainIds: chain,
-        sizeBytes: await this.#unpackedBytes(chain),
+        sizeBytes: await this.#sizeBytes(manifest, chain),
       };
       this.#byTarget.set(target.digest, content);
       const [oldest] = this.#byTarget.keys();
@@ -224,11 +224,17 @@ export class ImageStore {
     return undefined;
   }
 
-  async #unpackedBytes(chain: readonly string[]): Promise<number> {
+  /** Unpacked, as Docker counts; of an image that is not unpacked yet, what its blobs have. */
+  async #sizeBytes({ layers }: Manifest, chain: readonly string[]): Promise<number> {
     let bytes = 0;
     for (const key of chain) {
       const request = { snapshotter: this.snapshotter, key };
-      bytes += (await this.#client.call(SnapshotsService.usage, request)).size;
+      const usage = await this.#client.call(SnapshotsService.usage, request).catch((error) => {
+        if (isShoalError(error, 'not-found')) return undefined;
+        throw error;
+      });
+      if (usage === undefined) return layers.reduce((sum, layer) => sum + layer.size, 0);
+      bytes += usage.size;
     }
     return bytes;
   }

@@ -11,7 +11,11 @@ const INITS = ['/usr/bin/tini-static', '/usr/libexec/docker/docker-init', '/usr/
 /** What this host is. `initPath` may be given; else the first tini that is installed. */
 export function hostFacts(
   mounts: CgroupMounts,
-  options: Readonly<{ cgroupParent: string; initPath?: string | undefined }>,
+  options: Readonly<{
+    cgroupParent: string;
+    initPath?: string | undefined;
+    nativeSystemCallsOnly?: boolean | undefined;
+  }>,
 ): HostFacts {
   return {
     architecture: process.arch,
@@ -19,6 +23,7 @@ export function hostFacts(
     swapLimit: canLimitSwap(mounts),
     apparmorProfile: apparmorProfile(),
     cgroupParent: options.cgroupParent,
+    nativeSystemCallsOnly: options.nativeSystemCallsOnly ?? false,
     initPath: options.initPath ?? INITS.find((path) => existsSync(path)) ?? '/usr/bin/tini',
   };
 }

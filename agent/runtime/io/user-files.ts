@@ -57,7 +57,7 @@ export class ImageUserFiles {
 }
 
 /** The folders whose union a mount is, topmost first. */
-export function layerFolders(mounts: readonly Mount[]): string[] {
+function layerFolders(mounts: readonly Mount[]): string[] {
   return mounts.flatMap((mount) => {
     if (mount.type === 'bind') return [mount.source];
     const option = (name: string) =>

@@ -43,6 +43,7 @@ test('each architecture has its own names; an unknown one has no filter', (t) =>
   t.deepEqual(arm?.architectures, ['SCMP_ARCH_AARCH64', 'SCMP_ARCH_ARM']);
   t.false(arm?.syscalls.some(({ names }) => names.includes('arch_prctl')));
   t.is(seccompProfile([], 'riscv64'), undefined);
+  t.deepEqual(seccompProfile([], 'x64', true)?.architectures, ['SCMP_ARCH_X86_64']);
 });
 
 test('capabilities are added, dropped, and named in any form', (t) => {

@@ -14,6 +14,7 @@ const HOST: HostFacts = {
   architecture: 'x64',
   cgroupVersion: 1,
   swapLimit: true,
+  nativeSystemCallsOnly: false,
   apparmorProfile: undefined,
   cgroupParent: '/shoal',
   initPath: '/usr/bin/tini-static',
