@@ -4,11 +4,12 @@ import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import { unreachable } from '../../shared/unreachable.ts';
 import type { CompactionPolicy } from './compaction.ts';
 import type { Consensus, ConsensusStatus, StateMachine } from './consensus.ts';
+import { PendingCalls } from './pending-calls.ts';
 import {
   type FromNode,
+  fromPlain,
   type Link,
   type NodeStatus,
-  type PlainError,
   pack,
   type ToNode,
   unpack,
@@ -31,11 +32,6 @@ export type ClientPorts = Readonly<{
   readTimeoutMs?: number;
 }>;
 
-type Pending = Readonly<{
-  resolve: (index: number) => void;
-  reject: (error: Error) => void;
-}>;
-
 /**
  * Consensus as the rest of the manager sees it, beside its state machine; the node is at the other
  * end of a link. All calls of one turn leave as one batch.
@@ -44,14 +40,13 @@ export class ConsensusClient implements Consensus {
   readonly #ports: ClientPorts;
   readonly #link: Link<ToNode>;
   readonly #reads: ReadBarriers;
-  readonly #pending = new Map<number, Pending>();
-  readonly #orders = new Map<number, Pending>();
+  readonly #writes = new PendingCalls();
+  readonly #orders = new PendingCalls();
   readonly #listeners = new Set<(status: ConsensusStatus) => void>();
   #outbox: ToNode[] = [];
   #proposals: { firstId: number; data: Uint8Array[] } | undefined;
   #flushDue = false;
   #nextId = 1; // 0 is the node's own
-  #pendingBytes = 0;
   #appliedIndex = 0;
   #node: NodeStatus | undefined;
   #heardAtMs = 0;
@@ -118,15 +113,15 @@ export class ConsensusClient implements Consensus {
     }
     // What is known already need not travel; the node knows better than this, but later.
     if (this.#node?.role !== 'leader') throw new NotLeaderError(this.#leaderNodeId());
-    const tooMany = this.#pending.size >= MAX_PROPOSALS;
-    if (tooMany || this.#pendingBytes + data.length > MAX_PROPOSAL_BYTES) {
+    const tooMany = this.#writes.size >= MAX_PROPOSALS;
+    if (tooMany || this.#writes.bytes + data.length > MAX_PROPOSAL_BYTES) {
       throw new ShoalError(
         'resource-exhausted',
-        `${this.#pending.size} writes are waiting for a majority of the managers: try again later`,
+        `${this.#writes.size} writes are waiting for a majority of the managers: try again later`,
       );
     }
     const id = this.#nextId++;
-    const outcome = this.#wait(this.#pending, id, data.length, signal);
+    const outcome = this.#writes.wait(id, data.length, signal);
     this.#proposals ??= { firstId: id, data: [] };
     this.#proposals.data.push(data);
     this.#scheduleFlush();
@@ -178,12 +173,10 @@ export class ConsensusClient implements Consensus {
     const why = error ?? new ShoalError('unavailable', 'this manager is stopping');
     this.#snapshotTimer?.cancel();
     this.#started.reject(why);
-    for (const [, pending] of this.#pending) {
-      pending.reject(
-        new ShoalError('unknown-outcome', `consensus ended before the write did: ${why.message}`),
-      );
-    }
-    for (const [, order] of this.#orders) order.reject(why);
+    this.#writes.rejectAll(
+      new ShoalError('unknown-outcome', `consensus ended before the write did: ${why.message}`),
+    );
+    this.#orders.rejectAll(why);
     this.#reads.fail(why);
     if (this.#node !== undefined) {
       this.#node = { ...this.#node, role: 'follower', leader: undefined };
@@ -209,11 +202,13 @@ export class ConsensusClient implements Consensus {
         break;
       case 'failed':
         for (let id = event.firstId; id < event.firstId + event.count; id++) {
-          (this.#pending.get(id) ?? this.#orders.get(id))?.reject(toError(event.error));
+          const error = fromPlain(event.error);
+          this.#writes.reject(id, error);
+          this.#orders.reject(id, error);
         }
         break;
       case 'done':
-        this.#orders.get(event.id)?.resolve(0);
+        this.#orders.resolve(event.id, 0);
         break;
       case 'read-ready':
         this.#reads.ready(event.context, event.index, this.#appliedIndex);
@@ -231,7 +226,7 @@ export class ConsensusClient implements Consensus {
         this.ended();
         break;
       case 'fatal': {
-        const error = toError(event.error);
+        const error = fromPlain(event.error);
         this.ended(error);
         this.#ports.fatal(error);
         break;
@@ -250,7 +245,7 @@ export class ConsensusClient implements Consensus {
     this.#setApplied(event.first + parts.length - 1);
     for (let i = 0; i < event.done.length; i += 2) {
       const index = event.done[i + 1];
-      if (index !== undefined) this.#pending.get(event.done[i] ?? 0)?.resolve(index);
+      if (index !== undefined) this.#writes.resolve(event.done[i] ?? 0, index);
     }
   }
 
@@ -320,42 +315,7 @@ export class ConsensusClient implements Consensus {
     }
     const id = this.#nextId++;
     this.#send(message(id));
-    await this.#wait(this.#orders, id, 0, signal);
-  }
-
-  #wait(
-    table: Map<number, Pending>,
-    id: number,
-    bytes: number,
-    signal: AbortSignal | undefined,
-  ): Promise<number> {
-    const { promise, resolve, reject } = Promise.withResolvers<number>();
-    const settle = () => {
-      if (!table.delete(id)) return;
-      this.#pendingBytes -= bytes;
-      signal?.removeEventListener('abort', onAbort);
-    };
-    const onAbort = () => {
-      settle();
-      reject(
-        new ShoalError('unknown-outcome', 'nobody waits any more: it may still be carried out', {
-          cause: signal?.reason,
-        }),
-      );
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-    this.#pendingBytes += bytes;
-    table.set(id, {
-      resolve: (index) => {
-        settle();
-        resolve(index);
-      },
-      reject: (error) => {
-        settle();
-        reject(error);
-      },
-    });
-    return promise;
+    await this.#orders.wait(id, 0, signal);
   }
 
   #checkOpen(): void {
@@ -398,10 +358,6 @@ function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) {
     throw new ShoalError('cancelled', messageOf(signal.reason), { cause: signal.reason });
   }
-}
-
-function toError({ code, message, leader }: PlainError): ShoalError {
-  return code === 'not-leader' ? new NotLeaderError(leader) : new ShoalError(code, message);
 }
 
 function sameNews(a: ConsensusStatus, b: ConsensusStatus): boolean {

@@ -1,26 +1,20 @@
 import type { Clock, Timer } from '../../shared/clock.ts';
-import { isShoalError, messageOf, NotLeaderError } from '../../shared/errors.ts';
+import { messageOf, NotLeaderError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Random } from '../../shared/random.ts';
 import { unreachable } from '../../shared/unreachable.ts';
 import { EMPTY_CONF } from './conf-change.ts';
 import { RaftCore } from './core.ts';
 import { broken } from './invariant.ts';
-import { decodeDirectory, idOf, MemberBook, reachable } from './members.ts';
+import { decodeDirectory, MemberBook, reachable } from './members.ts';
 import { MemoryLog } from './memory-log.ts';
 import { NodeAdmin } from './node-admin.ts';
+import { NodeProposals } from './node-proposals.ts';
 import { NodeSnapshots } from './node-snapshots.ts';
 import { type NodeConfig, noteRemoved, prepare } from './node-start.ts';
-import { PendingProposals } from './pending.ts';
+import { statusOf } from './node-status.ts';
 import type { NodeStorage, PeerTransport, SnapshotSink } from './ports.ts';
-import {
-  type FromNode,
-  type NodeStatus,
-  type PlainError,
-  pack,
-  type ToNode,
-  unpack,
-} from './protocol.ts';
+import { type FromNode, type PlainError, pack, type ToNode, toPlain, unpack } from './protocol.ts';
 import {
   type Entry,
   type LoadedState,
@@ -73,7 +67,7 @@ export class RaftNode {
   readonly #view: MemoryLog;
   readonly #raft: RaftCore;
   readonly #book = new MemberBook();
-  readonly #pending = new PendingProposals();
+  readonly #proposals: NodeProposals;
   readonly #admin: NodeAdmin;
   readonly #snapshots: NodeSnapshots;
   readonly #heardTick = new Map<RaftId, number>();
@@ -112,6 +106,11 @@ export class RaftNode {
       hardState,
       confState: snapshot?.confState ?? EMPTY_CONF,
       applied: this.#handedOut,
+    });
+    this.#proposals = new NodeProposals({
+      raft: this.#raft,
+      post: (event) => this.#post(event),
+      notLeader: () => this.#notLeader(),
     });
     this.#admin = new NodeAdmin({
       raft: this.#raft,
@@ -170,7 +169,7 @@ export class RaftNode {
     this.#stopped = true;
     this.#timer?.cancel();
     this.#snapshots.close();
-    this.#failPending(this.#pending.dropAll());
+    this.#proposals.close();
     this.#ports.storage.close();
     this.#flushOutbox();
     return this.#ports.transport.close();
@@ -181,7 +180,7 @@ export class RaftNode {
   #takeOne(message: ToNode): void {
     switch (message.kind) {
       case 'propose':
-        this.#propose(message.firstId, unpack(message.lengths, message.bytes));
+        this.#proposals.propose(message.firstId, unpack(message.lengths, message.bytes));
         break;
       case 'read':
         this.#raft.readIndex(message.context);
@@ -221,23 +220,6 @@ export class RaftNode {
       default:
         unreachable(message);
     }
-  }
-
-  #propose(firstId: number, data: readonly Uint8Array[]): void {
-    const result = this.#raft.propose(data);
-    if (result.kind === 'accepted') {
-      this.#pending.add(firstId, result.first, result.last, result.term);
-      return;
-    }
-    const error: PlainError =
-      result.reason === 'uncommitted-limit'
-        ? {
-            code: 'resource-exhausted',
-            message: 'too many writes are waiting for a majority of the managers: try again later',
-            leader: undefined,
-          }
-        : this.#notLeader();
-    this.#post({ kind: 'failed', firstId, count: data.length, error });
   }
 
   #step(message: Message): void {
@@ -316,7 +298,15 @@ export class RaftNode {
     while (this.#raft.hasReady()) this.#carryOut(this.#raft.ready());
     if (this.#statusDue) {
       this.#statusDue = false;
-      this.#post({ kind: 'status', status: this.#status() });
+      const status = statusOf({
+        raft: this.#raft.status(),
+        book: this.#book,
+        isActive: (id) => this.#isActive(id),
+        leaderFromIndex: this.#leaderFromIndex,
+        tickMs: this.#config.timing.tickMs,
+        removed: this.#removed,
+      });
+      this.#post({ kind: 'status', status });
     }
     this.#flushOutbox();
   }
@@ -353,7 +343,10 @@ export class RaftNode {
     }
     if (ready.softState !== undefined) this.#noteRole(ready, entries);
     this.#handOut(ready.committedEntries);
-    if (ready.softState !== undefined) this.#afterRole();
+    if (ready.softState !== undefined) {
+      this.#proposals.roleChanged();
+      this.#admin.roleChanged();
+    }
     for (const { context, index } of ready.readStates) {
       this.#post({ kind: 'read-ready', context, index });
     }
@@ -389,30 +382,6 @@ export class RaftNode {
     this.#ports.log.info('this manager leads', { term: soft.term });
   }
 
-  #afterRole(): void {
-    const { role, term } = this.#raft.status();
-    const lost = role === 'leader' ? this.#pending.dropBefore(term) : this.#pending.dropAll();
-    this.#failPending(lost);
-    this.#admin.roleChanged();
-  }
-
-  #failPending(ids: readonly number[]): void {
-    for (const id of ids) {
-      this.#post({
-        kind: 'failed',
-        firstId: id,
-        count: 1,
-        error: {
-          code: 'unknown-outcome',
-          message:
-            'leadership was lost before the write was committed, and the next leader may have it ' +
-            'or not: read before trying again',
-          leader: undefined,
-        },
-      });
-    }
-  }
-
   #handOut(entries: readonly Entry[]): void {
     const [first] = entries;
     if (first === undefined) return;
@@ -425,7 +394,7 @@ export class RaftNode {
         continue;
       }
       parts.push(entry.data);
-      const id = this.#pending.take(entry);
+      const id = this.#proposals.take(entry);
       if (id !== undefined) done.push(id, entry.index);
     }
     this.#handedOut = first.index + entries.length - 1;
@@ -482,33 +451,6 @@ export class RaftNode {
 
   // ---------------------------------------------------------------------------------------- outputs
 
-  #status(): NodeStatus {
-    const raft = this.#raft.status();
-    const progress = new Map(raft.progress.map((view) => [view.id, view]));
-    return {
-      raftId: this.#id,
-      role: raft.role,
-      term: raft.term,
-      leader: raft.leader,
-      leaderFromIndex: raft.role === 'leader' ? this.#leaderFromIndex : undefined,
-      commitIndex: raft.commit,
-      leaderSilentMs:
-        raft.leader === undefined ? undefined : raft.ticksSinceLeader * this.#config.timing.tickMs,
-      members: this.#book.of(raft.confState).map((member) => {
-        const id = idOf(member);
-        const view = progress.get(id);
-        const own = id === this.#id;
-        return {
-          member,
-          learner: raft.confState.learners.includes(id),
-          active: own || (raft.role === 'leader' ? this.#isActive(id) : id === raft.leader),
-          matchIndex: own ? raft.lastIndex : (view?.match ?? 0),
-        };
-      }),
-      removed: this.#removed,
-    };
-  }
-
   #isActive(id: RaftId): boolean {
     const heard = this.#heardTick.get(id);
     return heard !== undefined && this.#ticks - heard <= this.#config.timing.electionTicks;
@@ -539,18 +481,10 @@ export class RaftNode {
     this.#stopped = true;
     this.#timer?.cancel();
     this.#ports.log.error('consensus must stop', { error: messageOf(error) });
-    this.#post({ kind: 'fatal', error: plain(error) });
+    this.#post({ kind: 'fatal', error: toPlain(error) });
     this.#flushOutbox();
     void this.#ports.transport.close();
   }
 }
 
 const NOTHING = new Uint8Array(0);
-
-export function plain(error: unknown): PlainError {
-  return {
-    code: isShoalError(error) ? error.code : 'internal',
-    message: messageOf(error),
-    leader: undefined,
-  };
-}

@@ -1,4 +1,10 @@
-import type { ErrorCode } from '../../shared/errors.ts';
+import {
+  type ErrorCode,
+  isShoalError,
+  messageOf,
+  NotLeaderError,
+  ShoalError,
+} from '../../shared/errors.ts';
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import type { CompactionPolicy } from './compaction.ts';
 import type { RaftId, Role } from './types.ts';
@@ -30,6 +36,18 @@ export type PlainError = Readonly<{
   message: string;
   leader: string | undefined;
 }>;
+
+export function toPlain(error: unknown): PlainError {
+  return {
+    code: isShoalError(error) ? error.code : 'internal',
+    message: messageOf(error),
+    leader: undefined,
+  };
+}
+
+export function fromPlain({ code, message, leader }: PlainError): ShoalError {
+  return code === 'not-leader' ? new NotLeaderError(leader) : new ShoalError(code, message);
+}
 
 export type FromNode =
   | Readonly<{ kind: 'started'; raftId: string }>

@@ -1,8 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { consoleLog } from '../../../shared/io/console-log.ts';
 import { IdentityHolder } from '../../../shared/pki/identity.ts';
-import { plain } from '../node.ts';
-import { buffersOf, type FromNode, type ToNode } from '../protocol.ts';
+import { buffersOf, type FromNode, type ToNode, toPlain } from '../protocol.ts';
 import { type RunningNode, runNode } from './run-node.ts';
 import type { ToWorker, WorkerInput } from './start.ts';
 
@@ -39,6 +38,6 @@ try {
   );
   for (const batch of early) node.take(batch);
 } catch (error) {
-  post([{ kind: 'fatal', error: plain(error) }]);
+  post([{ kind: 'fatal', error: toPlain(error) }]);
   port.close();
 }

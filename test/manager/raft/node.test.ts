@@ -1,0 +1,389 @@
+import test from 'ava';
+import { MemoryLog } from '../../../manager/raft/memory-log.ts';
+import { RaftNode } from '../../../manager/raft/node.ts';
+import { DEFAULT_TIMING, type NodeStart } from '../../../manager/raft/node-start.ts';
+import type {
+  NodeStorage,
+  PeerTransport,
+  SnapshotSink,
+  TransportEvents,
+} from '../../../manager/raft/ports.ts';
+import { type FromNode, pack } from '../../../manager/raft/protocol.ts';
+import type {
+  DurableBatch,
+  Entry,
+  LoadedState,
+  Message,
+  RaftId,
+  SnapshotBody,
+  SnapshotMeta,
+} from '../../../manager/raft/types.ts';
+import type { RaftMember } from '../../../shared/gen/shoal/v1/peer.ts';
+import { silentLog } from '../../../shared/log.ts';
+
+/** One node between a disk, links and a client that only write down what happens to them, in order. */
+const id = (letter: string) => letter.repeat(25) as RaftId;
+const member = (letter: string): RaftMember => ({
+  raftId: id(letter),
+  nodeId: `node-${letter}`,
+  address: `${letter}:2377`,
+  raftAddress: `${letter}:7946`,
+});
+
+class Disk implements NodeStorage {
+  readonly #events: string[];
+  readonly notes = new Map<string, Uint8Array>();
+  readonly snapshots = new Map<number, { meta: SnapshotMeta; chunks: Uint8Array[] }>();
+  view = new MemoryLog();
+  hardState: LoadedState['hardState'] = { term: 0, vote: undefined, commit: 0 };
+  broken = false;
+  constructor(events: string[]) {
+    this.#events = events;
+  }
+  load(): LoadedState {
+    const first = this.view.firstIndex();
+    const last = this.view.lastIndex();
+    return {
+      hardState: this.hardState,
+      snapshot: this.view.snapshot(),
+      entries: first > last ? [] : this.view.entries(first, last + 1, Number.POSITIVE_INFINITY),
+      compacted: { index: first - 1, term: this.view.term(first - 1) ?? 0 },
+    };
+  }
+  append(batch: DurableBatch, options?: { lazy: boolean }): void {
+    if (this.broken) throw new Error('EIO: the disk is gone');
+    if (batch.hardState !== undefined) this.hardState = batch.hardState;
+    if (batch.snapshot !== undefined) {
+      const { meta, body } = batch.snapshot;
+      this.snapshots.set(meta.index, { meta, chunks: [...body] });
+      this.view.install(meta);
+    }
+    this.view.append(batch.entries);
+    if (options?.lazy !== true) this.#events.push(`sync ${this.view.lastIndex()}`);
+  }
+  saveSnapshot(): void {
+    throw new Error('not used');
+  }
+  readSnapshot(): undefined {
+    return undefined;
+  }
+  compact(toIndex: number): void {
+    this.view.compact(toIndex);
+  }
+  close(): void {
+    this.#events.push('closed');
+  }
+  beginSnapshot(meta: SnapshotMeta): SnapshotSink {
+    const chunks: Uint8Array[] = [];
+    return {
+      write: (chunk) => void chunks.push(chunk),
+      commit: async () => void this.snapshots.set(meta.index, { meta, chunks }),
+      abort: () => undefined,
+    };
+  }
+  adoptSnapshot(meta: SnapshotMeta): void {
+    this.view.setSnapshot(meta);
+  }
+  openSnapshot({ index }: { index: number }): SnapshotBody | undefined {
+    return this.snapshots.get(index)?.chunks;
+  }
+  putNote(key: string, value: Uint8Array): void {
+    this.notes.set(key, value);
+  }
+  note(key: string): Uint8Array | undefined {
+    return this.notes.get(key);
+  }
+  idle(): void {
+    if (this.broken) throw new Error('EIO: the disk is gone');
+  }
+}
+
+class Links implements PeerTransport {
+  readonly #events: string[];
+  events: TransportEvents | undefined;
+  sent: Message[] = [];
+  peers: string[] = [];
+  constructor(events: string[]) {
+    this.#events = events;
+  }
+  start(_self: RaftId, events: TransportEvents): void {
+    this.events = events;
+  }
+  send(message: Message): void {
+    this.sent.push(message);
+    this.#events.push(`send ${message.type} to ${message.to[0]}`);
+  }
+  sendSnapshot(message: Message): void {
+    this.send(message);
+  }
+  flush(): void {
+    this.#events.push('flush');
+  }
+  setPeers(peers: ReadonlyMap<RaftId, RaftMember>): void {
+    this.peers = [...peers.keys()].map((one) => one[0] ?? '');
+  }
+  tellRemoved(to: RaftId): void {
+    this.#events.push(`removed to ${to[0]}`);
+  }
+  async close(): Promise<void> {
+    this.#events.push('links closed');
+  }
+}
+
+class World {
+  readonly events: string[] = [];
+  readonly disk = new Disk(this.events);
+  readonly links = new Links(this.events);
+  readonly posted: FromNode[] = [];
+  node: RaftNode;
+  nowMs = 0;
+  #timers: { atMs: number; fn: () => void }[] = [];
+  #deferred: (() => void)[] = [];
+  constructor(start: NodeStart, disk?: Disk) {
+    if (disk !== undefined) this.disk = disk;
+    this.node = new RaftNode(
+      {
+        start,
+        clusterId: 'c',
+        timing: DEFAULT_TIMING,
+        compaction: { snapshotEveryEntries: 20, trailingEntries: 5 },
+      },
+      {
+        storage: this.disk,
+        transport: this.links,
+        clock: {
+          now: () => this.nowMs,
+          monotonicMs: () => this.nowMs,
+          after: (delayMs, fn) => {
+            const timer = { atMs: this.nowMs + delayMs, fn };
+            this.#timers.push(timer);
+            return { cancel: () => this.#timers.splice(this.#timers.indexOf(timer), 1) };
+          },
+        },
+        random: { next: () => 0.5, bytes: (length) => new Uint8Array(length) },
+        log: silentLog,
+        defer: (fn) => this.#deferred.push(fn),
+        post: (batch) => this.posted.push(...batch),
+      },
+    );
+    this.node.start();
+    this.run();
+  }
+  run(): void {
+    while (this.#deferred.length > 0) for (const fn of this.#deferred.splice(0)) fn();
+  }
+  ticks(count: number): void {
+    for (let i = 0; i < count; i++) {
+      this.nowMs += DEFAULT_TIMING.tickMs;
+      for (const timer of this.#timers.filter(({ atMs }) => atMs <= this.nowMs)) {
+        this.#timers.splice(this.#timers.indexOf(timer), 1);
+        timer.fn();
+      }
+      this.run();
+    }
+  }
+  hear(message: Message): void {
+    this.links.events?.message(message);
+    this.run();
+  }
+  propose(firstId: number, ...texts: string[]): void {
+    const data = texts.map((text) => new TextEncoder().encode(text));
+    this.node.take([{ kind: 'propose', firstId, ...pack(data) }]);
+    this.run();
+  }
+  of<K extends FromNode['kind']>(kind: K): Extract<FromNode, { kind: K }>[] {
+    return this.posted.filter(
+      (event): event is Extract<FromNode, { kind: K }> => event.kind === kind,
+    );
+  }
+}
+
+const alone = () => new World({ kind: 'bootstrap', member: member('a'), state: [] });
+
+/** A member of a group of three that was told so by a snapshot; `b` leads. */
+function follower(): World {
+  const world = new World({
+    kind: 'join',
+    member: member('a'),
+    members: [member('b'), member('c')],
+  });
+  return world;
+}
+const entry = (index: number, term = 2): Entry => ({
+  index,
+  term,
+  type: 'normal',
+  data: Uint8Array.of(index),
+});
+const append = (prevIndex: number, entries: Entry[], commit = 0): Message => ({
+  type: 'append',
+  from: id('b'),
+  to: id('a'),
+  term: 2,
+  prevIndex,
+  prevTerm: prevIndex === 0 ? 0 : 2,
+  commit,
+  entries,
+});
+
+test('a single member leads at once and answers a write after it is synced', (t) => {
+  const world = alone();
+  t.is(world.of('status').at(-1)?.status.role, 'leader');
+  world.events.length = 0;
+  world.propose(7, 'x', 'y');
+  t.deepEqual(world.events, ['sync 4']);
+  const [entries] = world.of('entries').slice(-1);
+  t.deepEqual(entries?.done, [7, 3, 8, 4]);
+});
+
+test('writes of one turn share a batch and a sync', (t) => {
+  const world = alone();
+  world.events.length = 0;
+  for (let i = 0; i < 10; i++) {
+    const data = [Uint8Array.of(i)];
+    world.node.take([{ kind: 'propose', firstId: i + 1, ...pack(data) }]);
+  }
+  world.run();
+  t.is(world.events.filter((event) => event.startsWith('sync')).length, 1);
+  t.is(world.of('entries').at(-1)?.done.length, 20);
+});
+
+test('an acknowledgement leaves after the sync and never before', (t) => {
+  const world = follower();
+  world.events.length = 0;
+  world.hear(append(0, [entry(1), entry(2)]));
+  const sync = world.events.indexOf('sync 2');
+  const reply = world.events.indexOf('send append-reply to b');
+  t.true(sync >= 0 && reply > sync, world.events.join(', '));
+});
+
+test('a disk that fails ends the node: nothing is acknowledged and nothing goes on', (t) => {
+  const world = follower();
+  world.disk.broken = true;
+  world.events.length = 0;
+  world.hear(append(0, [entry(1)]));
+  t.deepEqual(world.events, ['links closed']);
+  const [fatal] = world.of('fatal');
+  t.regex(fatal?.error.message ?? '', /EIO/);
+  world.disk.broken = false;
+  world.hear(append(0, [entry(1)]));
+  world.ticks(50);
+  t.deepEqual(world.events, ['links closed']);
+  t.is(world.of('fatal').length, 1);
+});
+
+test('a peer that proves loss of data ends the node as well', (t) => {
+  const world = follower();
+  world.hear({ type: 'heartbeat', from: id('b'), to: id('a'), term: 2, commit: 99, readSeq: 0 });
+  t.regex(world.of('fatal')[0]?.error.message ?? '', /99 is committed/);
+});
+
+test('a write at a member that does not lead names the leader', (t) => {
+  const world = follower();
+  world.hear(append(0, []));
+  world.propose(5, 'x');
+  const [failed] = world.of('failed');
+  t.deepEqual(
+    [failed?.firstId, failed?.error.code, failed?.error.leader],
+    [5, 'not-leader', 'node-b'],
+  );
+});
+
+test('a write whose leadership is lost has an unknown outcome', (t) => {
+  const world = alone();
+  const two = member('b');
+  world.node.take([{ kind: 'applied', index: 2 }]);
+  world.node.take([{ kind: 'add-member', id: 1, member: two }]);
+  world.run();
+  t.deepEqual(world.of('done'), [{ kind: 'done', id: 1 }]);
+  t.deepEqual(world.links.peers, ['a', 'b']);
+  world.node.take([{ kind: 'applied', index: 3 }]);
+  // The learner answers, is promoted, and from then on a majority needs it.
+  const prevIndex = 3;
+  const reply = (index: number): Message => ({
+    type: 'append-reply',
+    from: id('b'),
+    to: id('a'),
+    term: 2,
+    index,
+    rejected: false,
+    hintIndex: 0,
+    hintTerm: 0,
+  });
+  world.hear(reply(prevIndex));
+  world.ticks(1);
+  world.hear(reply(prevIndex + 1));
+  t.false(world.of('status').at(-1)?.status.members[1]?.learner);
+  world.node.take([{ kind: 'applied', index: 4 }]);
+  world.propose(9, 'lost?');
+  world.ticks(25);
+  const [failed] = world.of('failed');
+  t.deepEqual([failed?.firstId, failed?.error.code], [9, 'unknown-outcome']);
+  t.not(world.of('status').at(-1)?.status.role, 'leader');
+});
+
+test('the state is asked for when a snapshot is due, and the log is cut behind it', async (t) => {
+  const world = alone();
+  for (let i = 0; i < 20; i++) world.propose(i + 1, 'x');
+  world.node.take([{ kind: 'applied', index: 22 }]);
+  world.run();
+  t.is(world.of('take-snapshot').length, 1);
+  world.node.take([
+    { kind: 'snapshot-begin', index: 22 },
+    { kind: 'snapshot-chunk', chunk: Uint8Array.of(1) },
+    { kind: 'snapshot-end', ok: true },
+  ]);
+  await new Promise(setImmediate);
+  t.is(world.disk.view.snapshot()?.index, 22);
+  t.is(world.disk.view.firstIndex(), 18, 'five entries are kept');
+  const again = new World({ kind: 'restart' }, world.disk);
+  const [restore] = again.of('restore');
+  t.deepEqual([restore?.index, restore?.chunks], [22, [Uint8Array.of(1)]]);
+  t.deepEqual(again.links.peers, ['a'], 'who is where comes from the snapshot');
+});
+
+test('a removed member says so, and its log is not started again', (t) => {
+  const world = follower();
+  world.links.events?.removed();
+  world.run();
+  t.true(world.of('status').at(-1)?.status.removed);
+  t.throws(() => new World({ kind: 'restart' }, world.disk), { message: /was removed/ });
+});
+
+test('a log is not started as another member or in another cluster', (t) => {
+  const { disk } = alone();
+  t.throws(() => new World({ kind: 'bootstrap', member: member('b'), state: [] }, disk), {
+    message: /that of member a+/,
+  });
+  t.throws(() => new World({ kind: 'restart' }, new Disk([])), { message: /no Raft log/ });
+  t.notThrows(() => new World({ kind: 'bootstrap', member: member('a'), state: [] }, disk));
+});
+
+test('a leader whose state machine is stuck hands over', (t) => {
+  const world = alone();
+  world.node.take([{ kind: 'applied', index: 2 }]);
+  world.node.take([{ kind: 'add-member', id: 1, member: member('b') }]);
+  world.run();
+  world.node.take([{ kind: 'applied', index: 3 }]);
+  const beat = (index: number) => {
+    const envelope = { from: id('b'), to: id('a'), term: 2 };
+    world.hear({
+      type: 'append-reply',
+      ...envelope,
+      index,
+      rejected: false,
+      hintIndex: 0,
+      hintTerm: 0,
+    });
+  };
+  beat(3);
+  world.ticks(1);
+  beat(4);
+  world.node.take([{ kind: 'applied', index: 4 }]);
+  world.propose(2, 'never applied');
+  for (let i = 0; i < 155; i++) {
+    beat(5);
+    world.ticks(1);
+  }
+  t.true(world.links.sent.some(({ type, to }) => type === 'timeout-now' && to === id('b')));
+});
