@@ -18,8 +18,10 @@ import {
   openChannel,
   unary,
 } from '../shared/rpc/io/client.ts';
+import { publishContainerEnds } from './engine/container-events.ts';
 import { ControlAccess } from './engine/control-access.ts';
 import { engineDispatch } from './engine/dispatch.ts';
+import { eventedRuntime } from './engine/evented-runtime.ts';
 import { type EventBus, LocalEventBus } from './engine/events.ts';
 import { grpcControlClient } from './engine/io/control-client.ts';
 import { hostFacts } from './engine/io/host-facts.ts';
@@ -235,7 +237,7 @@ async function startSide(
     address: advertised.host,
   });
   const tasks = new TaskManager({
-    runtime,
+    runtime: eventedRuntime(runtime, container.resolve(EVENTS)),
     images: container.resolve(IMAGES),
     dataPlane,
     volumes: container.resolve(VOLUMES),
@@ -368,6 +370,12 @@ async function main(): Promise<void> {
   await runtime.open(AbortSignal.any([stop.signal, AbortSignal.timeout(CONTAINERD_WITHIN_MS)]));
   cleanup.defer(() => runtime.close());
 
+  const events = container.resolve(EVENTS);
+  const telling = publishContainerEnds({ runtime, events, log }, stop.signal).catch((error) => {
+    if (!stop.signal.aborted)
+      log.error('events of containers end here', { error: messageOf(error) });
+  });
+  cleanup.defer(() => telling);
   const membership = container.resolve(MEMBERSHIP);
   const saved = await container.resolve(NODE_STORE).load();
   if (saved !== undefined) await membership.resume(saved.record, saved.identity);
@@ -384,7 +392,7 @@ async function main(): Promise<void> {
     images: container.resolve(IMAGES),
     runtime,
     volumes: container.resolve(VOLUMES),
-    events: container.resolve(EVENTS),
+    events,
     host: await hostFacts({
       hostname: flags.hostname,
       stateDirectory: flags.stateDir,

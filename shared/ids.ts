@@ -1,9 +1,5 @@
 import type { Random } from './random.ts';
 
-declare const brand: unique symbol;
-type Branded<Name extends string> = string & { readonly [brand]: Name };
-export type NodeId = Branded<'NodeId'>;
-
 const ID_LENGTH = 25;
 const ID_PATTERN = /^[0-9a-z]{25}$/;
 
@@ -19,10 +15,4 @@ export function newId(random: Random): string {
 
 export function isId(raw: string): boolean {
   return ID_PATTERN.test(raw);
-}
-
-/** Checked once, where ids enter: an RPC, a flag, a file. Inside the program they are trusted. */
-export function parseNodeId(raw: string): NodeId {
-  if (!isId(raw)) throw new RangeError(`Cannot parse node id "${raw}": 25 of [0-9a-z] expected`);
-  return raw as NodeId;
 }

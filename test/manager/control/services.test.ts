@@ -255,7 +255,10 @@ test('networks are resolved to ids by id or name, and must exist', async (t) => 
   }
   const host = await createService({ name: 'c', ...on('host') });
   t.is((await service(host)).spec?.task?.networks[0]?.target, 'host');
-  await t.throwsAsync(createService(on('nowhere')), { message: 'network nowhere not found', code: 'not-found' });
+  await t.throwsAsync(createService(on('nowhere')), {
+    message: 'network nowhere not found',
+    code: 'not-found',
+  });
   await t.throwsAsync(createService(on('backend', backend.id)), {
     message: `TaskSpec: network ${backend.id} is given twice`,
   });
