@@ -253,6 +253,43 @@ test('a host that takes connections and says nothing is given up, again and agai
   t.pass();
 });
 
+test('a link that goes silent without an end is given up, so that a healed network is used at once', async (t) => {
+  const [a, b] = [await end(t.context), await end(t.context)];
+  const port = Number(b.member.raftAddress.split(':')[1]);
+  const pipes: Socket[] = [];
+  // Between them a network that can lose everything without telling either side.
+  const network = createServer((near) => {
+    const far = tcpConnect(port, '127.0.0.1');
+    for (const socket of [near, far]) socket.on('error', () => undefined);
+    near.pipe(far).pipe(near);
+    pipes.push(near, far);
+  });
+  await new Promise<void>((resolve) => network.listen(0, '127.0.0.1', resolve));
+  t.context.close.push(async () => {
+    network.close();
+    for (const pipe of pipes) pipe.destroy();
+  });
+  const address = network.address();
+  const between = typeof address === 'object' && address !== null ? address.port : 0;
+  const via: RaftMember = { ...b.member, raftAddress: `127.0.0.1:${between}` };
+  a.transport.setPeers(new Map([[b.id, via]]));
+  a.transport.start(a.id, a.ear);
+  b.transport.start(b.id, b.ear);
+  tell(a, b, 1);
+  await until('they talk', () => b.ear.messages.length === 1);
+  for (const pipe of pipes) {
+    pipe.unpipe();
+    pipe.pause();
+  }
+  a.ear.unreachables = [];
+  await until('the silence is noticed', () => a.ear.unreachables.length > 0);
+  await until('they talk by a new link', () => {
+    tell(a, b, 2);
+    return commits(b.ear).includes(2);
+  });
+  t.pass();
+});
+
 test('nonsense on the port closes that connection and nothing else', async (t) => {
   const [a, b] = [await end(t.context), await end(t.context)];
   introduce(a, b);
