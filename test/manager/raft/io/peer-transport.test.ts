@@ -1,4 +1,4 @@
-import { createServer, type Server, connect as tcpConnect } from 'node:net';
+import { createServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import anyTest, { type TestFn } from 'ava';
 import { encodeMessage } from '../../../../manager/raft/codec.ts';
