@@ -69,8 +69,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'forgets its vote in a crash',
     file: 'core.ts',
-    find: 'vote: this.#vote, commit: this.#log.commit }',
-    replace: 'vote: undefined, commit: this.#log.commit }',
+    find: 'this.#vote = hardState.vote;',
+    replace: 'this.#vote = undefined;',
   },
   {
     name: 'counts its own copy before it is on disk',

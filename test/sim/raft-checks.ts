@@ -43,14 +43,16 @@ export class RaftChecks {
   readonly #leaders = new Map<number, RaftId>();
   /** By `index:term`: what that entry is, and the term before it. By induction this is log matching. */
   readonly #entries = new Map<string, string>();
-  /** Term of each committed entry. */
-  readonly #committed: (number | undefined)[] = [];
+  /** Term of each committed entry, and the term in which it was committed. */
+  readonly #committed: (Readonly<{ term: number; inTerm: number }> | undefined)[] = [];
   /** What was applied at each index, as a chain: equal links mean equal histories up to there. */
   readonly #applied: (number | undefined)[] = [];
   readonly #acknowledged = new Map<number, string>();
   readonly #seen = new Map<RaftId, Seen>();
   /** No read that begins now may answer from before this index. */
   #visibleIndex = 0;
+  /** Told of each election; for those who wish to spoil it. */
+  onElected: (id: RaftId) => void = () => undefined;
   acknowledgedCount = 0;
   readCount = 0;
 
@@ -101,12 +103,15 @@ export class RaftChecks {
       throw new Violation('election safety', `${other} and ${node.id} both lead term ${term}`);
     }
     this.#leaders.set(term, node.id);
+    this.onElected(node.id);
     for (let index = firstIndex; index < this.#committed.length; index++) {
       const committed = this.#committed[index];
-      if (committed !== undefined && node.termAt(index) !== committed) {
+      // A candidate may win its term late, when a newer one has its leader and commits already.
+      if (committed === undefined || committed.inTerm >= term) continue;
+      if (node.termAt(index) !== committed.term) {
         throw new Violation(
           'leader completeness',
-          `${node.id} leads term ${term} without entry ${index} of term ${committed}`,
+          `${node.id} leads term ${term} without entry ${index}, committed in ${committed.inTerm}`,
         );
       }
     }
@@ -127,11 +132,13 @@ export class RaftChecks {
     for (let index = from; index <= status.commit; index++) {
       const term = node.termAt(index);
       const known = this.#committed[index];
-      if (known === undefined) this.#committed[index] = term;
-      else if (known !== term) {
+      if (term === undefined)
+        throw new Error(`${node.id} commits ${index}, which it does not have`);
+      if (known === undefined) this.#committed[index] = { term, inTerm: status.term };
+      else if (known.term !== term) {
         throw new Violation(
           'commit is final',
-          `${node.id} committed entry ${index} of term ${term}, it was of term ${known}`,
+          `${node.id} committed entry ${index} of term ${term}, it was of term ${known.term}`,
         );
       }
     }

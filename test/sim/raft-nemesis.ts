@@ -6,8 +6,10 @@ import type { SimNode } from './raft-node.ts';
 export type NemesisOptions = Readonly<{
   minPauseMs: number;
   maxPauseMs: number;
-  /** Members come and go. */
-  changesMembers: boolean;
+  /** Members come and go: how often that is chosen, against 18 other kinds of trouble. */
+  memberWeight: number;
+  /** A new leader falls within this time after its election, mostly; undefined to let it be. */
+  leaderLifeMs: number | undefined;
   /** Processes stand still and go on. Not with leases: they trust that none does so for long. */
   pausesProcesses: boolean;
   maxNodes: number;
@@ -25,6 +27,10 @@ export class RaftNemesis {
     this.#cluster = cluster;
     this.#options = options;
     this.#next();
+    const { leaderLifeMs } = options;
+    if (leaderLifeMs !== undefined) {
+      cluster.checks.onElected = (id) => this.#fellSoonAfter(id, leaderLifeMs);
+    }
   }
 
   stop(): void {
@@ -38,6 +44,16 @@ export class RaftNemesis {
       if (this.#stopped) return;
       this.#act();
       this.#next();
+    });
+  }
+
+  /** What a leader leaves behind half done is what its successors stumble over (figures 7 and 8). */
+  #fellSoonAfter(id: RaftId, leaderLifeMs: number): void {
+    const { random, clock, nodes } = this.#cluster;
+    if (this.#stopped || random.chance(0.2)) return;
+    clock.after(random.between(0, leaderLifeMs), () => {
+      const node = nodes.get(id);
+      if (node !== undefined && !this.#stopped) this.#crash(node);
     });
   }
 
@@ -65,9 +81,7 @@ export class RaftNemesis {
         () => this.#pause(this.#cluster.leaders()),
       );
     }
-    if (this.#options.changesMembers) {
-      for (let i = 0; i < 6; i++) actions.push(() => this.#changeMembers());
-    }
+    for (let i = 0; i < this.#options.memberWeight; i++) actions.push(() => this.#changeMembers());
     random.pick(actions)();
   }
 

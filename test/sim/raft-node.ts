@@ -49,6 +49,8 @@ export type World = Readonly<{
 
 const SNAPSHOT_REPORT_MS = 400;
 const INBOX_LIMIT = 500;
+/** Far more than any input gives reason for. */
+const MAX_ROUNDS = 10_000;
 
 /** Applied state: how far, and the chain of everything up to there. */
 type Machine = { index: number; term: number; link: number; confState: ConfState };
@@ -229,7 +231,9 @@ export class SimNode implements ObservedNode {
 
   #pump(): void {
     this.#status = undefined;
+    let rounds = 0;
     while (this.#core?.hasReady() === true && this.#outstanding === undefined) {
+      if (++rounds > MAX_ROUNDS) throw new Error(`${this.id} is never done: ready() without end`);
       this.#perform(this.#core.ready());
     }
     if (this.#core !== undefined) this.#world.checks.observe(this);
@@ -325,9 +329,12 @@ export class SimNode implements ObservedNode {
 
   #reportLater(to: RaftId, packet: Packet): void {
     const epoch = this.#epoch;
-    this.#world.clock.after(SNAPSHOT_REPORT_MS, () => {
-      if (this.#epoch === epoch) this.#do((core) => core.reportSnapshot(to, packet.arrived));
-    });
+    const report = () => {
+      if (this.#epoch !== epoch) return;
+      if (this.#paused) this.#world.clock.after(SNAPSHOT_REPORT_MS, report);
+      else this.#do((core) => core.reportSnapshot(to, packet.arrived));
+    };
+    this.#world.clock.after(SNAPSHOT_REPORT_MS, report);
   }
 
   // -------------------------------------------------------------------------------------- applying
