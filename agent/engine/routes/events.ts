@@ -1,4 +1,4 @@
-import { sleep } from '../../../shared/clock.ts';
+import { type Clock, sleep } from '../../../shared/clock.ts';
 import { messageOf } from '../../../shared/errors.ts';
 import { Channel } from '../channel.ts';
 import type { EngineDeps } from '../deps.ts';
@@ -27,6 +27,7 @@ const EVENT_FILTERS = [
 ];
 /** A reader that is further behind is cut off: it can resume with `since`. */
 const QUEUED_EVENTS = 1024;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Between two tries to watch the cluster while its manager is away. */
 const RETRY_MS = 1000;
 
@@ -42,12 +43,8 @@ function events(deps: EngineDeps, call: Call): Reply {
   if (sinceMs !== undefined && untilMs !== undefined && untilMs < sinceMs) {
     throw new HttpError(400, '"until" is earlier than "since"');
   }
-  return {
-    kind: 'stream',
-    status: 200,
-    contentType: 'application/json',
-    chunks: eventStream(deps, { filters, sinceMs, untilMs }, call.signal),
-  };
+  const chunks = eventStream(deps, { filters, sinceMs, untilMs }, call.signal);
+  return { kind: 'stream', status: 200, contentType: 'application/json', chunks };
 }
 
 type Query = Readonly<{
@@ -56,53 +53,63 @@ type Query = Readonly<{
   untilMs: number | undefined;
 }>;
 
-async function* eventStream(
+/** Listens from the call on, and not only from when it is read: what follows the answer's head is told. */
+function eventStream(
   deps: EngineDeps,
   query: Query,
   clientSignal: AbortSignal,
-): AsyncGenerator<string> {
+): AsyncIterable<string> {
   const { clock, events } = deps;
+  const isPast = query.untilMs !== undefined && query.untilMs <= clock.now();
+  const past = query.sinceMs === undefined ? [] : events.past();
   const stop = new AbortController();
   const signal = AbortSignal.any([clientSignal, stop.signal]);
   const channel = new Channel<EngineEvent>(QUEUED_EVENTS, signal);
+  if (isPast) channel.close();
+  else listen(deps, query, channel, signal);
+  return (async function* () {
+    try {
+      for (const event of past) {
+        const isWanted =
+          event.atMs >= (query.sinceMs ?? 0) &&
+          event.atMs <= (query.untilMs ?? Number.POSITIVE_INFINITY);
+        if (isWanted && matches(event, query.filters)) yield eventLine(event);
+      }
+      for await (const event of channel) {
+        if (matches(event, query.filters)) yield eventLine(event);
+      }
+    } finally {
+      stop.abort(new Error('the reader of events is gone'));
+    }
+  })();
+}
+
+/** This host's events and the cluster's into the channel, until the signal aborts or `until` has come. */
+function listen(
+  deps: EngineDeps,
+  { untilMs }: Query,
+  channel: Channel<EngineEvent>,
+  signal: AbortSignal,
+): void {
   const push = (event: EngineEvent) => {
     if (!channel.push(event)) channel.close();
   };
-  const unsubscribe = events.subscribe(push);
-  const remainingMs = query.untilMs === undefined ? undefined : query.untilMs - clock.now();
-  const timer =
-    remainingMs === undefined || remainingMs <= 0
-      ? undefined
-      : clock.after(remainingMs, () => channel.close());
-  // What is past is in the ring only; the cluster's changes are told from now on.
-  const watching =
-    remainingMs !== undefined && remainingMs <= 0 ? undefined : watch(deps, push, signal);
-  try {
-    if (query.sinceMs !== undefined) {
-      for (const event of events.past()) {
-        if (
-          event.atMs >= query.sinceMs &&
-          isBefore(event, query.untilMs) &&
-          matches(event, query.filters)
-        ) {
-          yield eventLine(event);
-        }
-      }
-    }
-    if (remainingMs !== undefined && remainingMs <= 0) return;
-    for await (const event of channel) {
-      if (matches(event, query.filters)) yield eventLine(event);
-    }
-  } finally {
-    timer?.cancel();
-    unsubscribe();
-    stop.abort(new Error('the reader of events is gone'));
-    await watching;
+  const unsubscribe = deps.events.subscribe(push);
+  signal.addEventListener('abort', unsubscribe, { once: true });
+  if (untilMs !== undefined) {
+    sleepUntil(deps.clock, untilMs, signal).then(
+      () => channel.close(),
+      () => undefined, // the reader is gone
+    );
   }
+  watch(deps, push, signal).catch((error: unknown) => channel.fail(error));
 }
 
-function isBefore(event: EngineEvent, untilMs: number | undefined): boolean {
-  return untilMs === undefined || event.atMs <= untilMs;
+/** Timers count milliseconds in 31 bits: the way to a far end is gone in steps. */
+async function sleepUntil(clock: Clock, atMs: number, signal: AbortSignal): Promise<void> {
+  while (clock.now() < atMs) {
+    await sleep(clock, Math.min(atMs - clock.now(), LONGEST_TIMER_MS), signal);
+  }
 }
 
 /** Tells the cluster's changes while this host is a manager; waits while it is not. Never throws. */

@@ -1,0 +1,336 @@
+// One manager host without its processes: the Engine API on a real socket, over the real control,
+// orchestrator, allocator and scheduler on a store without Raft. Hosts are played: each task becomes
+// running a moment after it was assigned, and those of this host show up in its (fake) runtime.
+
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ControlAccess } from '../../agent/engine/control-access.ts';
+import { engineDispatch } from '../../agent/engine/dispatch.ts';
+import { LocalEventBus } from '../../agent/engine/events.ts';
+import { processTable } from '../../agent/engine/io/process-table.ts';
+import { EngineServer } from '../../agent/engine/io/server.ts';
+import { engineRoutes } from '../../agent/engine/routes/all.ts';
+import type {
+  ControlClient,
+  HostFacts,
+  Membership,
+  NodeStanding,
+  ObjectKind,
+  ObjectOf,
+} from '../../agent/engine/types.ts';
+import { LocalVolumes } from '../../agent/volume/io/local-volumes.ts';
+import { runAllocator } from '../../manager/allocator/runner.ts';
+import { Control } from '../../manager/control/control.ts';
+import { runOrchestrator } from '../../manager/orchestrator/runner.ts';
+import { runScheduler } from '../../manager/scheduler/runner.ts';
+import { Store } from '../../manager/store/store.ts';
+import { createAction, taskStatusAction } from '../../manager/store/tables.ts';
+import { StoreWriter } from '../../manager/store/writer.ts';
+import { ShoalError } from '../../shared/errors.ts';
+import { GetRequest, ListRequest, RemoveRequest } from '../../shared/gen/shoal/v1/control.ts';
+import type { LogMessage, LogSubscription } from '../../shared/gen/shoal/v1/logs.ts';
+import {
+  type Node,
+  NodeAvailability,
+  NodeRole,
+  NodeState,
+  type StoreObject,
+  type Task,
+  TaskState,
+} from '../../shared/gen/shoal/v1/objects.ts';
+import { systemClock, systemRandom } from '../../shared/io/system.ts';
+import { silentLog } from '../../shared/log.ts';
+import { isTerminal, isWanted } from '../../shared/model/task-state.ts';
+import { containerConfig } from './container-config.ts';
+import { FakeImages, FakeRuntime, imageFixture } from './fake-host.ts';
+import { clusterFixture, networkFixture, nodeFixture } from './objects.ts';
+import { InMemoryConsensus } from './store.ts';
+
+const FACTS: HostFacts = {
+  hostname: 'h1',
+  kernelVersion: '6.1.0',
+  operatingSystem: 'Debian GNU/Linux 12',
+  osVersion: '12',
+  machine: 'x86_64',
+  architecture: 'amd64',
+  cpus: 2,
+  memoryBytes: 4 * 1024 ** 3,
+  cgroupVersion: 1,
+  stateDirectory: '/var/lib/shoal',
+  containerdVersion: '1.7.0',
+  runcVersion: '1.1.0',
+  shoalVersion: '0.1.0',
+};
+
+export type Docker = Readonly<{ code: number; stdout: string; stderr: string }>;
+
+export class EngineHost {
+  readonly folder: string;
+  readonly socketPath: string;
+  readonly runtime = new FakeRuntime();
+  readonly images = new FakeImages(imageFixture());
+  readonly events = new LocalEventBus(systemClock);
+  readonly store = new Store({});
+  readonly writer: StoreWriter;
+  readonly control: Control;
+  readonly self: Node;
+  /** What the host says of itself; tests replace it to play a worker or a host outside of clusters. */
+  standing: NodeStanding;
+  readonly membershipCalls: unknown[] = [];
+  readonly #stop = new AbortController();
+  readonly #running: Promise<unknown>[] = [];
+  readonly #server: EngineServer;
+
+  static async start(): Promise<EngineHost> {
+    const host = new EngineHost(await mkdtemp(join(tmpdir(), 'shoal-engine-')));
+    await host.#open();
+    return host;
+  }
+
+  private constructor(folder: string) {
+    this.folder = folder;
+    this.socketPath = join(folder, 'shoal.sock');
+    const consensus = new InMemoryConsensus(this.store);
+    this.writer = new StoreWriter({
+      consensus,
+      store: this.store,
+      clock: systemClock,
+      random: systemRandom,
+    });
+    this.control = new Control({
+      store: this.store,
+      writer: this.writer,
+      consensus,
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLog,
+      rootDigest: () => 'd'.repeat(50),
+    });
+    this.self = namedNode('h1', NodeRole.MANAGER);
+    this.standing = {
+      localState: 'active',
+      nodeId: this.self.id,
+      nodeAddress: '10.0.0.1',
+      isManager: true,
+      error: '',
+      remoteManagers: [{ nodeId: this.self.id, address: '10.0.0.1:2377' }],
+      clusterId: 'c',
+      description: this.self.description as NodeStanding['description'],
+    };
+    const membership = this.#membership();
+    const routes = engineRoutes({
+      membership,
+      access: new ControlAccess(membership, () => this.#client()),
+      images: this.images,
+      runtime: this.runtime,
+      volumes: new LocalVolumes(join(folder, 'volumes'), systemClock, systemRandom),
+      events: this.events,
+      host: FACTS,
+      processes: processTable(),
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLog,
+    });
+    this.#server = new EngineServer(engineDispatch(routes), {
+      socketPath: this.socketPath,
+      log: silentLog,
+    });
+  }
+
+  async #open(): Promise<void> {
+    const ingress = networkFixture({ spec: { name: 'ingress', driver: 'overlay', ingress: true } });
+    await this.writer.write([
+      createAction('cluster', clusterFixture()),
+      createAction('network', ingress),
+      createAction('node', this.self),
+      createAction('node', namedNode('h2', NodeRole.WORKER)),
+    ]);
+    const deps = {
+      store: this.store,
+      writer: this.writer,
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLog,
+    };
+    const { signal } = this.#stop;
+    this.#running.push(
+      runAllocator(deps, signal),
+      runOrchestrator(deps, signal),
+      runScheduler(deps, signal),
+      this.#playHosts(signal),
+    );
+    await this.#server.listen();
+  }
+
+  async close(): Promise<void> {
+    await this.#server.close();
+    this.#stop.abort(new Error('the test is over'));
+    await Promise.allSettled(this.#running);
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** Runs the docker CLI against this host; ends it after `limitMs`. */
+  docker(args: readonly string[], options: { input?: string; limitMs?: number } = {}) {
+    return new Promise<Docker>((resolve) => {
+      const child = execFile(
+        'docker',
+        ['-H', `unix://${this.socketPath}`, ...args],
+        {
+          timeout: options.limitMs ?? 30_000,
+          maxBuffer: 16 << 20,
+          env: {
+            PATH: process.env.PATH,
+            HOME: this.folder,
+            DOCKER_CONFIG: join(this.folder, '.d'),
+          },
+        },
+        (error, stdout, stderr) => {
+          const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
+          resolve({ code, stdout, stderr });
+        },
+      );
+      child.stdin?.on('error', () => undefined); // it may end without reading all
+      child.stdin?.end(options.input ?? '');
+    });
+  }
+
+  #membership(): Membership {
+    const refuse = (kind: string, request: unknown) => {
+      this.membershipCalls.push([kind, request]);
+      if (this.standing.localState !== 'inactive') {
+        throw new ShoalError(
+          'unavailable',
+          'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.',
+        );
+      }
+      this.standing = { ...this.standing, localState: 'active', isManager: true };
+    };
+    return {
+      standing: () => this.standing,
+      init: async (request) => {
+        refuse('init', request);
+        return this.self.id;
+      },
+      join: async (request) => refuse('join', request),
+      leave: async (force) => {
+        if (!force) {
+          throw new ShoalError(
+            'unavailable',
+            'You are attempting to leave the swarm on a node that is participating as a manager. Use `--force` to suppress this message.',
+          );
+        }
+        this.standing = { ...this.standing, localState: 'inactive', isManager: false };
+      },
+      clusterInfo: () => this.control.getCluster(),
+    };
+  }
+
+  #client(): ControlClient {
+    const { control } = this;
+    const value = <K extends ObjectKind>(kind: K, object: StoreObject): ObjectOf<K> => {
+      if (object.kind?.$case !== kind) throw new Error(`not a ${kind}`);
+      return object.kind.value as ObjectOf<K>;
+    };
+    return {
+      get: async (kind, id) =>
+        value(kind, await control.get(GetRequest.fromPartial({ kind, id, stale: false }))),
+      list: async (kind, request) => {
+        const result = await control.list(ListRequest.fromPartial({ ...request, kind }));
+        return { ...result, objects: result.objects.map((object) => value(kind, object)) };
+      },
+      create: (object) => control.create({ object }),
+      update: (request) => control.update(request),
+      remove: async (kind, id, force) => {
+        await control.remove(RemoveRequest.fromPartial({ kind, id, force }));
+      },
+      getCluster: () => control.getCluster(),
+      updateCluster: (request) => control.updateCluster(request),
+      watch: (kinds, signal) => control.watch({ kinds: [...kinds] }, signal),
+      serviceLogs: (subscription) => this.#serviceLogs(subscription),
+    };
+  }
+
+  async *#serviceLogs({ selector }: LogSubscription): AsyncGenerator<LogMessage> {
+    for (const task of this.store.all('task')) {
+      const isWantedTask =
+        selector?.serviceIds.includes(task.serviceId) || selector?.taskIds.includes(task.id);
+      if (!isWantedTask || task.nodeId === '') continue;
+      for (const line of this.runtime.lines) {
+        yield {
+          nodeId: task.nodeId,
+          serviceId: task.serviceId,
+          taskId: task.id,
+          stream: line.stream,
+          at: line.at,
+          data: Buffer.from(line.data),
+        };
+      }
+    }
+  }
+
+  async #playHosts(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      const reports = [];
+      for (const task of this.store.all('task')) {
+        const state = nextState(task);
+        if (state === undefined || task.status === undefined) continue;
+        if (task.nodeId === this.self.id) this.#showContainer(task, state);
+        reports.push(
+          taskStatusAction(task.id, { ...task.status, atMs: Date.now(), state, message: 'played' }),
+        );
+      }
+      if (reports.length > 0) await this.writer.write(reports).catch(() => undefined);
+    }
+  }
+
+  #showContainer(task: Task, state: TaskState): void {
+    const id = Buffer.from(task.id).toString('hex').padEnd(64, '0').slice(0, 64);
+    if (state === TaskState.RUNNING) {
+      const image = imageFixture();
+      this.runtime.add(
+        containerConfig('', {
+          id,
+          name: `${task.serviceName}.${task.slot}.${task.id}`,
+          image: task.spec?.container?.image ?? '',
+          imageId: image.id,
+          labels: {
+            'com.docker.swarm.task.id': task.id,
+            'com.docker.swarm.service.name': task.serviceName,
+          },
+        }),
+      );
+    } else if (isTerminal(state)) this.runtime.end(id, 0);
+  }
+}
+
+function nextState(task: Task): TaskState | undefined {
+  const state = task.status?.state ?? TaskState.NEW;
+  if (state < TaskState.ASSIGNED || isTerminal(state)) return undefined;
+  if (!isWanted(task.desiredState)) return TaskState.SHUTDOWN;
+  if (state === TaskState.RUNNING) return undefined;
+  if (task.spec?.container?.image.startsWith('missing')) return TaskState.REJECTED;
+  if (state < TaskState.READY) return TaskState.READY;
+  return task.desiredState === TaskState.RUNNING ? TaskState.RUNNING : undefined;
+}
+
+function namedNode(hostname: string, role: NodeRole): Node {
+  const node = nodeFixture();
+  return {
+    ...node,
+    spec: { name: '', labels: {}, role, availability: NodeAvailability.ACTIVE },
+    certificateRole: role,
+    description: node.description && {
+      ...node.description,
+      hostname,
+      dataPathAddress: `10.0.0.${hostname.slice(1)}`,
+    },
+    status: { state: NodeState.READY, message: '', address: `10.0.0.${hostname.slice(1)}` },
+    managerStatus:
+      role === NodeRole.MANAGER
+        ? { raftId: '1', address: '10.0.0.1:2377', raftAddress: '', leader: true, reachable: true }
+        : undefined,
+  };
+}
