@@ -109,7 +109,9 @@ export class TaskRunner {
   }
 
   async #run(existing: Container | undefined): Promise<void> {
-    if (!isTerminal(this.#task.status?.state ?? TaskState.NEW)) {
+    // A task that the managers gave up (its node was away for long) may still run here: it is stopped first.
+    const isOver = isTerminal(this.#task.status?.state ?? TaskState.NEW);
+    if (!isOver || existing?.state.status === 'running') {
       try {
         await this.#live(existing);
       } catch (error) {

@@ -9,6 +9,7 @@ import {
   type Item,
   isHeld,
   isIngress,
+  isKnown,
   keyOf,
   needsOf,
   networksWithVip,
@@ -91,7 +92,7 @@ export class AssignmentIndex {
 
   /** Keys of all items this node shall have, each once; of some of them there may be no item. */
   *keysOf(nodeId: string): Generator<string> {
-    for (const task of this.#view.tasksOfNode(nodeId)) if (isHeld(task)) yield keyOf.task(task.id);
+    for (const task of this.#view.tasksOfNode(nodeId)) if (isKnown(task)) yield keyOf.task(task.id);
     for (const id of this.#secrets.thingsOf(nodeId)) yield keyOf.secret(id);
     for (const id of this.#configs.thingsOf(nodeId)) yield keyOf.config(id);
     const followed = this.#followedBy(nodeId);
@@ -160,7 +161,7 @@ export class AssignmentIndex {
     switch (kind) {
       case 'task': {
         const value = this.#view.get('task', first);
-        return value && isHeld(value) ? { $case: 'task', value } : undefined;
+        return value && isKnown(value) ? { $case: 'task', value } : undefined;
       }
       case 'secret': {
         const value = this.#view.get('secret', first);
@@ -226,14 +227,16 @@ export class AssignmentIndex {
   // ---- changes ----
 
   #taskChanged(previous: Task | undefined, object: Task | undefined): void {
-    const before = previous !== undefined && isHeld(previous) ? previous : undefined;
-    const after = object !== undefined && isHeld(object) ? object : undefined;
-    if (after !== undefined && (before === undefined || !sameAssignment(before, after))) {
-      this.#sink.touch(after.nodeId, keyOf.task(after.id));
+    const known = previous !== undefined && isKnown(previous) ? previous : undefined;
+    const knows = object !== undefined && isKnown(object) ? object : undefined;
+    if (knows !== undefined && (known === undefined || !sameAssignment(known, knows))) {
+      this.#sink.touch(knows.nodeId, keyOf.task(knows.id));
     }
-    if (before !== undefined && before.nodeId !== after?.nodeId) {
-      this.#sink.touch(before.nodeId, keyOf.task(before.id));
+    if (known !== undefined && known.nodeId !== knows?.nodeId) {
+      this.#sink.touch(known.nodeId, keyOf.task(known.id));
     }
+    const before = known !== undefined && isHeld(known) ? known : undefined;
+    const after = knows !== undefined && isHeld(knows) ? knows : undefined;
     if (!sameNeeds(before, after)) {
       // Taken before released: or a task that changed would let its node forget and relearn a network.
       if (after !== undefined) this.#hold(after, this.#sink);

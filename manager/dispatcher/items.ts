@@ -48,12 +48,17 @@ function stateOf(task: Task): TaskState {
 }
 
 /**
- * Whether the task's node must know it: assigned, and not ended as far as the node reported. A global
- * service's task names its node from the start, but is the node's business only from ASSIGNED on.
+ * Whether the task's node must know it: from ASSIGNED on, as long as the task is there. Ended ones stay
+ * known, so that their containers and logs are kept as long as the task's history is. A global service's
+ * task names its node from the start, but is the node's business only from ASSIGNED on.
  */
+export function isKnown(task: Task): boolean {
+  return task.nodeId !== '' && stateOf(task) >= TaskState.ASSIGNED;
+}
+
+/** Known and not ended as far as the node reported: it needs its networks, secrets and configs. */
 export function isHeld(task: Task): boolean {
-  const state = stateOf(task);
-  return task.nodeId !== '' && state >= TaskState.ASSIGNED && !isTerminal(state);
+  return isKnown(task) && !isTerminal(stateOf(task));
 }
 
 /**

@@ -295,15 +295,20 @@ for (const state of [TaskState.ASSIGNED, TaskState.STARTING, TaskState.RUNNING])
   });
 }
 
-test('a task that has ended, or is not assigned yet, is nobody’s business', (t) => {
+test('a task that has ended stays known to its node without what it needed; one not assigned yet is nobody’s business', (t) => {
   const { index } = indexOf({
     nodes: [nodeFixture({ id: 'n1' })],
     tasks: [
-      running({ id: 't1', nodeId: 'n1', status: { state: TaskState.FAILED } }),
+      running({
+        id: 't1',
+        nodeId: 'n1',
+        networks: [{ networkId: 'net', addresses: ['10.0.0.5/24'], aliases: [] }],
+        status: { state: TaskState.FAILED },
+      }),
       running({ id: 't2', nodeId: 'n1', slot: 0, status: { state: TaskState.PENDING } }),
     ],
   });
-  t.deepEqual([...whole(index, 'n1').keys()], []);
+  t.deepEqual([...whole(index, 'n1').keys()], ['task/t1']);
 });
 
 test('a status that only repeats what the node said is not sent back to it', (t) => {
