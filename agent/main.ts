@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { container, type InjectionToken, instanceCachingFactory as once } from 'tsyringe';
 import { messageOf, ShoalError } from '../shared/errors.ts';
 import { CertificateAuthorityService } from '../shared/gen/shoal/v1/ca.ts';
+import { newId } from '../shared/ids.ts';
 import { consoleLog } from '../shared/io/console-log.ts';
 import { systemClock, systemRandom } from '../shared/io/system.ts';
 import type { Log } from '../shared/log.ts';
@@ -47,9 +48,11 @@ import { keepCertificateFresh } from './node/renewal.ts';
 import { ContainerdClient } from './runtime/io/containerd.ts';
 import { containerdCommand, waitReady } from './runtime/io/containerd-daemon.ts';
 import { ContainerdRuntime } from './runtime/runtime.ts';
+import { shimGroups } from './runtime/shim-group.ts';
 import { grpcManagerLink } from './session/io/manager-link.ts';
 import { ManagerDirectory } from './session/managers.ts';
 import { AgentSession } from './session/session.ts';
+import { SERVICE_ID_LABEL } from './task/container-config.ts';
 import { assignmentFile } from './task/io/assignment-file.ts';
 import { TaskManager } from './task/manager.ts';
 import { LocalVolumes } from './volume/io/local-volumes.ts';
@@ -108,6 +111,7 @@ container.register(RUNTIME, {
       cgroupParent: flags.cgroupParent,
       runcRoot: join(flags.runDir, 'runc'),
       loggerPath: flags.loggerPath,
+      shimGroup: shimGroups((config) => config.labels[SERVICE_ID_LABEL], newId(systemRandom)),
       clock: systemClock,
       log: c.resolve(LOG),
     });

@@ -9,6 +9,7 @@ import { expandTemplate, type TemplateContext } from './template.ts';
 
 const LABEL_PREFIX = 'com.docker.swarm';
 export const TASK_ID_LABEL = `${LABEL_PREFIX}.task.id`;
+export const SERVICE_ID_LABEL = `${LABEL_PREFIX}.service.id`;
 const DEFAULT_STOP_GRACE_NS = 10_000_000_000; // Docker's --stop-grace-period
 const LOG_MAX_BYTES = 10 * 1024 * 1024;
 const LOG_MAX_FILES = 3;
@@ -207,7 +208,7 @@ function hostnameOf(task: Task, host: HostFacts, containerId: string): string {
 function swarmLabels(task: Task, nodeId: string): Record<string, string> {
   return {
     [`${LABEL_PREFIX}.node.id`]: nodeId,
-    [`${LABEL_PREFIX}.service.id`]: task.serviceId,
+    [SERVICE_ID_LABEL]: task.serviceId,
     [`${LABEL_PREFIX}.service.name`]: task.serviceName,
     [`${LABEL_PREFIX}.task`]: '',
     [TASK_ID_LABEL]: task.id,

@@ -1,0 +1,25 @@
+import type { ContainerConfig } from './types.ts';
+
+/** Tasks that share one shim: its end is theirs, so only tasks of one service, and only so many, do. */
+const SHARED_BY = 8;
+/** Groups that are filled side by side: a shim makes one container at a time. */
+const SIDE_BY_SIDE = 4;
+
+/**
+ * Which shim a container gets. One shim process per container costs 2.4 MiB and about 8 ms of CPU at its start;
+ * shared by eight, 0.45 MiB. `nonce` keeps the groups of one run of the daemon apart from those of an earlier one.
+ */
+export function shimGroups(
+  ownerOf: (config: ContainerConfig) => string | undefined,
+  nonce: string,
+): (config: ContainerConfig) => string | undefined {
+  const made = new Map<string, number>();
+  return (config) => {
+    const owner = ownerOf(config);
+    if (owner === undefined) return undefined;
+    const number = made.get(owner) ?? 0;
+    made.set(owner, number + 1);
+    const block = Math.floor(number / (SHARED_BY * SIDE_BY_SIDE));
+    return `${owner}-${nonce}-${block * SIDE_BY_SIDE + (number % SIDE_BY_SIDE)}`;
+  };
+}
