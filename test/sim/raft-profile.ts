@@ -29,6 +29,7 @@ export function drawProfile(random: SeededRandom, name: ProfileName): Profile {
         ...mixed,
         cluster: {
           ...cluster,
+          voters: 3,
           settings: {
             ...settings,
             raft: {
@@ -37,12 +38,12 @@ export function drawProfile(random: SeededRandom, name: ProfileName): Profile {
               checkQuorum: false,
               readMode: 'quorum',
               maxMessageBytes: 30,
-              maxInflightMessages: 2,
+              maxInflightMessages: 1,
             },
           },
-          faults: { ...cluster.faults, maxDelayMs: random.pick([60, 200]) },
+          faults: { ...cluster.faults, maxDelayMs: random.pick([100, 300]) },
         },
-        nemesis: { ...nemesis, memberWeight: 0, leaderLifeMs: random.pick([200, 600]) },
+        nemesis: { ...nemesis, memberWeight: 0, leaderLifeMs: random.pick([300, 900]) },
       };
     case 'members':
       return {
