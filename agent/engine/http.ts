@@ -31,7 +31,6 @@ export interface Duplex {
 
 export type Reply =
   | Readonly<{ kind: 'json'; status: number; body: unknown }>
-  /** JSON text made beforehand. */
   | Readonly<{
       kind: 'text';
       status: number;
@@ -61,6 +60,13 @@ export const RAW_STREAM = 'application/vnd.docker.raw-stream';
 export const MULTIPLEXED_STREAM = 'application/vnd.docker.multiplexed-stream';
 
 export const json = (body: unknown, status = 200): Reply => ({ kind: 'json', status, body });
+/** JSON that is text already. */
+export const jsonText = (text: string, status = 200): Reply => ({
+  kind: 'text',
+  status,
+  body: `${text}\n`,
+  contentType: 'application/json',
+});
 export const empty = (status = 200): Reply => ({ kind: 'empty', status });
 
 /** An error that already knows its HTTP status and its exact words. */

@@ -191,7 +191,11 @@ export class EngineServer {
   async #answerRaw(reply: Exclude<Reply, { kind: 'hijack' }>, socket: NodeDuplex): Promise<void> {
     const isStream = reply.kind === 'stream';
     const { status, body, headers } = isStream
-      ? { status: reply.status, body: '', headers: { 'Content-Type': reply.contentType } }
+      ? {
+          status: reply.status,
+          body: Buffer.alloc(0),
+          headers: { 'Content-Type': reply.contentType },
+        }
       : flat(reply);
     const lines = Object.entries({ ...COMMON_HEADERS, ...headers, Connection: 'close' })
       .map(([name, value]) => `${name}: ${value}\r\n`)
@@ -234,31 +238,32 @@ function rawRequest(
 /** An answer that is there as a whole. */
 function flat(reply: Exclude<Reply, { kind: 'stream' | 'hijack' }>): {
   status: number;
-  body: string;
+  body: Buffer;
   headers: Record<string, string | number>;
 } {
   switch (reply.kind) {
     case 'json': {
-      const body = `${JSON.stringify(reply.body)}\n`;
+      const body = Buffer.from(`${JSON.stringify(reply.body)}\n`);
       const headers = {
         'Content-Type': 'application/json',
-        'Content-Length': Buffer.byteLength(body),
+        'Content-Length': body.length,
       };
       return { status: reply.status, body, headers };
     }
     case 'text': {
+      const body = Buffer.from(reply.body);
       const headers = {
         ...reply.headers,
         'Content-Type': reply.contentType,
-        'Content-Length': Buffer.byteLength(reply.body),
+        'Content-Length': body.length,
       };
-      return { status: reply.status, body: reply.body, headers };
+      return { status: reply.status, body, headers };
     }
     default: {
       // 204 and 304 have no body, and say nothing about its length either.
       const hasLength = reply.status !== 204 && reply.status !== 304;
       const headers = { ...reply.headers, ...(hasLength && { 'Content-Length': 0 }) };
-      return { status: reply.status, body: '', headers };
+      return { status: reply.status, body: Buffer.alloc(0), headers };
     }
   }
 }

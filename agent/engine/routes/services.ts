@@ -1,25 +1,27 @@
-import type { ListRequest } from '../../../shared/gen/shoal/v1/control.ts';
+import type { ListRequest, ServiceStatusCount } from '../../../shared/gen/shoal/v1/control.ts';
 import { Service, type ServiceSpec } from '../../../shared/gen/shoal/v1/objects.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type Filters, parseFilters, valuesIn } from '../filters.ts';
-import { type Call, empty, HttpError, isTrue, json, type Reply } from '../http.ts';
+import { type Call, empty, HttpError, isTrue, json, jsonText, type Reply } from '../http.ts';
 import { serviceJson, serviceSpec } from '../json/service.ts';
+import { Rendered } from '../rendered.ts';
 import type { Route } from '../router.ts';
 import { versionOf } from './common.ts';
 
 const SERVICE_FILTERS = ['id', 'name', 'label', 'mode', 'runtime'];
 
 export function serviceRoutes(deps: EngineDeps): Route[] {
+  const rendered = new Rendered((service: Service) => serviceJson(service));
   return [
-    ['GET /services', (call) => list(deps, call)],
+    ['GET /services', (call) => list(deps, rendered, call)],
     ['POST /services/create', (call) => create(deps, call)],
-    ['GET /services/{id}', (call) => inspect(deps, call)],
+    ['GET /services/{id}', (call) => inspect(deps, rendered, call)],
     ['POST /services/{id}/update', (call) => update(deps, call)],
     ['DELETE /services/{id}', (call) => remove(deps, call)],
   ];
 }
 
-async function list(deps: EngineDeps, call: Call): Promise<Reply> {
+async function list(deps: EngineDeps, rendered: Rendered<Service>, call: Call): Promise<Reply> {
   const filters = parseFilters(call.query, SERVICE_FILTERS);
   const withStatus = isTrue(call.query.get('status'));
   const control = deps.access.control();
@@ -27,20 +29,25 @@ async function list(deps: EngineDeps, call: Call): Promise<Reply> {
   if (runtimes.length > 0 && !runtimes.includes('container')) return json([]);
   const request = { ...serviceListRequest(filters), withStatus };
   const { objects, serviceStatus } = await control.list('service', request, call.signal);
-  return json(
-    objects.map((service, index) => {
-      const shown = serviceJson(service);
-      const status = serviceStatus[index];
-      if (withStatus && status !== undefined) {
-        shown.ServiceStatus = {
-          RunningTasks: status.runningTasks,
-          DesiredTasks: status.desiredTasks,
-          CompletedTasks: status.completedTasks,
-        };
-      }
-      return shown;
-    }),
-  );
+  const texts = objects.map((service, index) => {
+    const text = rendered.textOf(service);
+    const status = serviceStatus[index];
+    return withStatus && status !== undefined ? withField(text, statusField(status)) : text;
+  });
+  return jsonText(`[${texts.join(',')}]`);
+}
+
+function statusField(status: ServiceStatusCount): string {
+  return `"ServiceStatus":${JSON.stringify({
+    RunningTasks: status.runningTasks,
+    DesiredTasks: status.desiredTasks,
+    CompletedTasks: status.completedTasks,
+  })}`;
+}
+
+/** The text of an object with one more field. */
+function withField(text: string, field: string): string {
+  return `${text.slice(0, -1)},${field}}`;
 }
 
 const MODE_WORDS = ['replicated', 'global', 'replicated-job', 'global-job'];
@@ -57,9 +64,11 @@ export function serviceListRequest(filters: Filters): Partial<ListRequest> {
   };
 }
 
-async function inspect(deps: EngineDeps, call: Call): Promise<Reply> {
+async function inspect(deps: EngineDeps, rendered: Rendered<Service>, call: Call): Promise<Reply> {
   const service = await deps.access.control().get('service', call.params.id ?? '', call.signal);
-  return json(serviceJson(service, isTrue(call.query.get('insertDefaults'))));
+  return isTrue(call.query.get('insertDefaults'))
+    ? json(serviceJson(service, true))
+    : jsonText(rendered.textOf(service));
 }
 
 async function create(deps: EngineDeps, call: Call): Promise<Reply> {

@@ -7,6 +7,7 @@ import { labelsMatch, parseFilters, valuesIn } from '../../../agent/engine/filte
 import { frame } from '../../../agent/engine/frames.ts';
 import { errorAnswer, HttpError, isTrue, json, rpcError } from '../../../agent/engine/http.ts';
 import { registryAuth } from '../../../agent/engine/registry-auth.ts';
+import { Rendered } from '../../../agent/engine/rendered.ts';
 import { Router } from '../../../agent/engine/router.ts';
 import { registryUrl, tokenUrl } from '../../../agent/engine/routes/auth.ts';
 import { matches } from '../../../agent/engine/routes/events.ts';
@@ -376,4 +377,24 @@ test('ExecTable forgets ended ones first, and refuses more when all run', (t) =>
   t.is(table.get(first.id), first);
   t.throws(() => table.get(second.id), { message: /No such exec instance/ });
   t.throws(() => table.add('c', config, ''), { message: /run already/ });
+});
+
+test('Rendered renders each version once, and forgets the oldest beyond its room', (t) => {
+  let renderings = 0;
+  const rendered = new Rendered<ReturnType<typeof serviceFixture>>(({ id, allocationError }) => {
+    renderings += 1;
+    return { id, allocationError };
+  });
+  const at = (version: number, allocationError = '') =>
+    serviceFixture({ id: 'a', meta: { version }, allocationError });
+  t.is(rendered.textOf(at(1)), '{"id":"a","allocationError":""}');
+  rendered.textOf(at(1));
+  t.is(renderings, 1);
+  t.is(rendered.textOf(at(2, 'no room')), '{"id":"a","allocationError":"no room"}');
+  t.is(renderings, 2);
+  for (let i = 0; i < 5; i++) {
+    rendered.textOf(serviceFixture({ id: `b${i}`, allocationError: 'x'.repeat(1 << 20) }));
+  }
+  rendered.textOf(at(2, 'no room'));
+  t.is(renderings, 8); // it was pushed out
 });
