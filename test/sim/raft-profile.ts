@@ -46,8 +46,14 @@ export function drawProfile(random: SeededRandom, name: ProfileName): Profile {
         nemesis: { ...nemesis, memberWeight: 0, leaderLifeMs: random.pick([300, 900]) },
       };
     case 'members':
+      // Changes that are committed and long not applied, while leaders come and go.
       return {
         ...mixed,
+        cluster: {
+          ...cluster,
+          voters: 3,
+          delays: { syncMaxMs: 10, applyMaxMs: random.pick([50, 400]) },
+        },
         nemesis: {
           ...nemesis,
           memberWeight: 30,
