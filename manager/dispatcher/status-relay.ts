@@ -9,8 +9,13 @@ import type { ReadView } from '../store/types.ts';
 import { Bell } from './bell.ts';
 import type { DispatcherSession } from './session.ts';
 
-/** Reports wait this long for others; those that come while a batch is under way go with the next. */
-const GATHER_MS = 20;
+/** The first report after quiet waits this long for others… */
+const GATHER_MS = 10;
+/**
+ * …and batches are at least this far apart: each is an entry of the log, on every manager's disk. While many
+ * tasks start, entries cost more CPU than the statuses in them.
+ */
+const BATCH_PERIOD_MS = 80;
 /** Of one batch, which becomes one entry of the log. */
 const BATCH_MAX_CHANGES = 1_000;
 /** A node has some hundred tasks. One that reports more unsent ones than this is out of its mind. */
@@ -72,11 +77,14 @@ export class StatusRelay {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, random, log } = this.#deps;
     let failures = 0;
+    let sentAtMs = Number.NEGATIVE_INFINITY;
     while (!signal.aborted) {
       await this.#bell.heard(signal);
       const taken: Taken[] = [];
       try {
-        await sleep(clock, GATHER_MS, signal);
+        const nextAtMs = sentAtMs + BATCH_PERIOD_MS;
+        await sleep(clock, Math.max(GATHER_MS, nextAtMs - clock.monotonicMs()), signal);
+        sentAtMs = clock.monotonicMs();
         taken.push(...this.#take());
         await this.#relay(taken, signal);
         failures = 0;
