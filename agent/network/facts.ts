@@ -1,6 +1,7 @@
 import type { Host } from '../../shared/gen/shoal/v1/dispatcher.ts';
 import type { Network } from '../../shared/gen/shoal/v1/objects.ts';
 import { cidrsOverlap, formatCidr, parseCidr } from '../../shared/model/cidr.ts';
+import type { LocalTask } from './types.ts';
 
 /** A container's link in the namespace of one network. */
 export type LocalLink = Readonly<{ taskId: string; address: string; link: string }>;
@@ -14,6 +15,12 @@ export type HostPort = Readonly<{
   published: number;
   address: string;
   target: number;
+}>;
+
+/** A wired task with the addresses it sends from. */
+export type AttachedTask = Readonly<{
+  task: LocalTask;
+  addresses: readonly Readonly<{ networkId: string; address: string }>[];
 }>;
 
 /** IPv4 subnets of a network, in canonical form. */

@@ -65,7 +65,10 @@ export interface DataPlane {
   attach(task: LocalTask, signal: AbortSignal): Promise<Wiring>;
   /** Takes it all away. No error when it is gone already. */
   detach(taskId: string): Promise<void>;
-  /** At start: tasks whose containers still run, so that their wiring is kept; everything else that is ours goes. */
+  /**
+   * At start, before anything else is done (none on a fresh host): tasks whose containers still run, so that their
+   * wiring is kept. Everything else that is ours goes.
+   */
   adopt(tasks: readonly LocalTask[]): Promise<void>;
   /** Removes everything of ours from the kernel: on leaving a cluster. */
   removeAll(): Promise<void>;

@@ -1,6 +1,5 @@
 import { cidrContains, formatIp, parseCidr, parseIp } from '../../../shared/model/cidr.ts';
-import type { AttachedTask } from '../data-plane.ts';
-import { subnetsOf } from '../facts.ts';
+import { type AttachedTask, subnetsOf } from '../facts.ts';
 import type { NetworkView } from '../types.ts';
 import { type NetworkSlice, sameSlice, sliceView } from '../view.ts';
 

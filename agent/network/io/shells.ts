@@ -23,7 +23,8 @@ abstract class Shell {
   #output = '';
   #waiting: { done: (output: string) => boolean; reject: (error: Error) => void } | undefined;
   #idle: Timer | undefined;
-  #queue: Promise<unknown> = Promise.resolve();
+  /** Never rejects. */
+  #queue: Promise<void> = Promise.resolve();
   #sequence = 0;
   /** Lines this child has been fed: `ip` counts them from its start. */
   #linesFed = 0;
@@ -35,17 +36,12 @@ abstract class Shell {
       namespace === undefined ? tool : ['nsenter', `--net=/run/netns/${namespace}`, ...tool];
   }
 
-  /** Ends the tool; it starts again with the next batch. */
-  async close(): Promise<void> {
-    await this.#queue.catch(() => undefined);
+  /** Ends the tool, after the batches before; it starts again with the next one. */
+  close(): Promise<void> {
     this.#idle?.cancel();
-    const child = this.#child;
-    this.#child = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    await new Promise<void>((resolve) => {
-      child.once('exit', () => resolve());
-      child.stdin?.end();
-    });
+    const ended = this.#queue.then(() => this.#end());
+    this.#queue = ended;
+    return ended;
   }
 
   /** Feeds `text` and gives what the tool says before `end`; one batch at a time. */
@@ -53,13 +49,14 @@ abstract class Shell {
     text: (sequence: number) => string,
     end: (sequence: number) => string,
   ): Promise<{ output: string; linesBefore: number }> {
-    const next = this.#queue
-      .catch(() => undefined)
-      .then(() => {
-        this.#sequence += 1;
-        return this.#exchange(text(this.#sequence), end(this.#sequence));
-      });
-    this.#queue = next.catch(() => undefined);
+    const next = this.#queue.then(() => {
+      this.#sequence += 1;
+      return this.#exchange(text(this.#sequence), end(this.#sequence));
+    });
+    this.#queue = next.then(
+      () => undefined,
+      () => undefined,
+    );
     return next;
   }
 
@@ -86,6 +83,16 @@ abstract class Shell {
       this.#waiting = undefined;
       this.#idle = this.#clock.after(IDLE_MS, () => void this.close());
     }
+  }
+
+  async #end(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    await new Promise<void>((resolve) => {
+      child.once('exit', () => resolve());
+      child.stdin?.end();
+    });
   }
 
   #start(): ChildProcess {
