@@ -53,12 +53,6 @@ export class ExecTable {
     return exec;
   }
 
-  ofContainer(containerId: string): string[] {
-    return [...this.#execs.values()]
-      .filter((exec) => exec.containerId === containerId && exec.state !== 'ended')
-      .map(({ id }) => id);
-  }
-
   #makeRoom(): void {
     // Those never started count as ended: their client has gone away long ago.
     for (const exec of this.#execs.values()) {

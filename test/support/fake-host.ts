@@ -147,7 +147,8 @@ export class FakeRuntime implements Runtime {
         child.stdin.end();
       },
       async resize() {
-        await Promise.resolve();
+        await code; // the worst case: it has ended by then
+        throw new ShoalError('invalid-argument', 'cannot resize a stopped container: unknown');
       },
       wait: () => code,
       async kill(signal) {

@@ -143,23 +143,24 @@ async function start(deps: EngineDeps, execs: ExecTable, call: Call): Promise<Re
 
 /** Starts the process; on failure the exec has ended with a shell's code for it. */
 async function begin(deps: EngineDeps, exec: Exec): Promise<ExecProcess> {
+  const { containerId, config } = exec;
+  let process: ExecProcess;
   try {
-    const process = await deps.runtime.exec(
-      exec.containerId,
-      exec.config,
-      new AbortController().signal,
-    );
-    exec.process = process;
-    exec.state = 'running';
-    if (exec.config.tty && exec.size !== undefined) {
-      await process.resize(exec.size.width, exec.size.height);
-    }
-    return process;
+    process = await deps.runtime.exec(containerId, config, new AbortController().signal);
   } catch (error) {
     exec.state = 'ended';
     exec.exitCode = startFailureCode(messageOf(error));
     throw error;
   }
+  exec.process = process;
+  exec.state = 'running';
+  if (config.tty && exec.size !== undefined) {
+    // Not waited for: a short command may have ended before, and its output is what counts.
+    process.resize(exec.size.width, exec.size.height).catch((error: unknown) => {
+      deps.log.debug('exec not resized', { exec: exec.id, error: messageOf(error) });
+    });
+  }
+  return process;
 }
 
 export function startFailureCode(message: string): number {

@@ -416,6 +416,27 @@ test('a client that does not upgrade gets an exec’s output until the connectio
   t.is(answer.body, '\x01\0\0\0\0\0\0\x03hi\n');
 });
 
+test('a command that ends before its terminal gets its size keeps its output and exit code', async (t) => {
+  const { host } = t.context;
+  await createService(host, 'short', ON_THIS_HOST);
+  const container = await containerOf(host, 'short');
+  const create = await httpJson(host.socketPath, 'POST', `/containers/${container}/exec`, {
+    Cmd: ['sh', '-c', 'echo hi; exit 7'],
+    AttachStdout: true,
+    Tty: true,
+    ConsoleSize: [24, 80],
+  });
+  const { Id } = create.json as { Id: string };
+  const answer = await http(host.socketPath, 'POST', `/exec/${Id}/start`, {
+    body: '{"Tty":true}',
+    headers: JSON_TYPE,
+  });
+  t.is(answer.body, 'hi\n');
+  t.like((await httpJson(host.socketPath, 'GET', `/exec/${Id}/json`)).json as object, {
+    ExitCode: 7,
+  });
+});
+
 test('an upgrade to what is not a stream gets an ordinary answer', async (t) => {
   const answer = await rawExchange(
     t.context.host.socketPath,
