@@ -90,6 +90,8 @@ export function encodeMessage(message: Message): Uint8Array {
     case 'pre-vote-reply':
     case 'vote-reply':
       writer.byte(message.granted ? 1 : 0);
+      writer.varint(message.commit);
+      writer.varint(message.commitTerm);
       break;
     case 'append':
       writer.varint(message.prevIndex);
@@ -151,8 +153,11 @@ function readBody(
       return { type, ...envelope, lastIndex, lastTerm, transfer: reader.boolean() };
     }
     case 'pre-vote-reply':
-    case 'vote-reply':
-      return { type, ...envelope, granted: reader.boolean() };
+    case 'vote-reply': {
+      const granted = reader.boolean();
+      const commit = reader.varint();
+      return { type, ...envelope, granted, commit, commitTerm: reader.varint() };
+    }
     case 'append': {
       const prevIndex = reader.varint();
       const prevTerm = reader.varint();

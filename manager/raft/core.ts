@@ -295,14 +295,7 @@ export class RaftCore implements Raft {
     const granted = verdict === 'grant';
     if (request.type === 'pre-vote') {
       // Nothing changes here, not even the term. A granted one speaks of the term asked for.
-      const answered = granted ? term : this.#term;
-      this.#output.send({
-        type: 'pre-vote-reply',
-        from: this.#id,
-        to: from,
-        term: answered,
-        granted,
-      });
+      this.#answerVote('pre-vote-reply', from, granted ? term : this.#term, granted);
       return;
     }
     if (term > this.#term) this.#becomeFollower(term, undefined);
@@ -311,7 +304,13 @@ export class RaftCore implements Raft {
       // Only a vote given buys the candidate time; one refused must not delay a better candidate.
       this.#election.restart();
     }
-    this.#output.send({ type: 'vote-reply', from: this.#id, to: from, term: this.#term, granted });
+    this.#answerVote('vote-reply', from, this.#term, granted);
+  }
+
+  #answerVote(type: VoteReply['type'], to: RaftId, term: number, granted: boolean): void {
+    const { commit } = this.#log;
+    const commitTerm = this.#log.term(commit) ?? 0;
+    this.#output.send({ type, from: this.#id, to, term, granted, commit, commitTerm });
   }
 
   /** An old leader, cut off until now, must learn of the new term or it would never stop. */
@@ -370,11 +369,25 @@ export class RaftCore implements Raft {
 
   #onVoteReply(reply: VoteReply): void {
     const { from, granted, term, type } = reply;
+    this.#learnCommit(reply);
     if (type === 'vote-reply') {
       if (this.#role === 'candidate') this.#countVote(from, granted);
     } else if (this.#role === 'pre-candidate' && (!granted || term === this.#term + 1)) {
       this.#countVote(from, granted);
     }
+  }
+
+  /**
+   * Equal index and term mean equal logs up to there. Without this, members that have not heard that
+   * a change was committed could wait for ever for the vote of one that was removed by it: it has
+   * the longer log, and may no longer stand itself.
+   */
+  #learnCommit({ commit, commitTerm }: VoteReply): void {
+    if (this.#leadership !== undefined || commit <= this.#log.commit) return;
+    if (!this.#log.matches(commit, commitTerm)) return;
+    this.#log.commitTo(commit);
+    // Who votes may have changed: not in the midst of a campaign.
+    if (!this.#membership.isCurrent(this.#log)) this.#becomeFollower(this.#term, this.#leader);
   }
 
   #onHeartbeat({ from, commit, readSeq }: Heartbeat): void {

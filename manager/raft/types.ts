@@ -69,9 +69,19 @@ type Envelope = Readonly<{ from: RaftId; to: RaftId; term: number }>;
 /** `transfer` marks a campaign that the leader itself asked for: it ignores the lease of that leader. */
 export type VoteRequest = Envelope &
   Readonly<{ type: 'pre-vote' | 'vote'; lastIndex: number; lastTerm: number; transfer: boolean }>;
-/** A granted pre-vote carries the term asked for (the candidate's next), a refusal the voter's own. */
+/**
+ * A granted pre-vote carries the term asked for (the candidate's next), a refusal the voter's own.
+ * (commit, commitTerm) is what the voter knows to be committed. A candidate that holds that entry
+ * may take it as committed, too: it may be the very change of members that the voter has applied and
+ * refuses to vote without, see Membership.
+ */
 export type VoteReply = Envelope &
-  Readonly<{ type: 'pre-vote-reply' | 'vote-reply'; granted: boolean }>;
+  Readonly<{
+    type: 'pre-vote-reply' | 'vote-reply';
+    granted: boolean;
+    commit: number;
+    commitTerm: number;
+  }>;
 export type AppendRequest = Envelope &
   Readonly<{
     type: 'append';
