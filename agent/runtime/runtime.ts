@@ -41,6 +41,11 @@ export type RuntimeOptions = Readonly<{
   cgroupParent: string;
   /** State folder of the OCI runtime, on a tmpfs; shared with no other containerd. */
   runcRoot: string;
+  /**
+   * The state folder of a containerd of our own: what it leaves there when it dies in the middle of a start
+   * is then cleaned up. Undefined for one that belongs to others.
+   */
+  containerdState?: string;
   /** The log helper that `logger/build.sh` makes; absolute. */
   loggerPath: string;
   /** Any runtime with runc's command line; default `runc`. */
@@ -67,6 +72,7 @@ const SHIM_GROUP = 'io.containerd.runc.v2.group';
 const STARTS_PER_CORE = 2;
 const RECONNECT_MIN_MS = 50;
 const RECONNECT_MAX_MS = 2_000;
+const ORPHANS_AGAIN_MS = 2_000;
 const FORCE_KILL_MS = 10_000;
 const KILLED = 128 + 9;
 const SIGKILL = 9;
@@ -102,6 +108,7 @@ export class ContainerdRuntime implements Runtime {
       snapshotter,
       runcRoot: options.runcRoot,
       ociRuntime: options.ociRuntime ?? 'runc',
+      containerdState: options.containerdState,
     });
     this.#users = new ImageUserFiles(client, snapshotter);
     const width = options.startConcurrency ?? STARTS_PER_CORE * coreCount();
@@ -260,7 +267,7 @@ export class ContainerdRuntime implements Runtime {
     const { id } = config;
     if (this.#entries.get(id) !== entry) throw notFound(id);
     if (entry.alive) return { pid: entry.state.pid, startedAtMs: entry.state.startedAtMs };
-    if (entry.taskLeft) await this.#dropTask(entry);
+    if (entry.taskLeft) await this.#dropTask(entry, 'kill');
     entry.mounts ??= await this.#store.mounts(config);
     entry.oomSeen = false;
     // containerd connects no stdin beside a log helper. A terminal is open all the same.
@@ -272,6 +279,7 @@ export class ContainerdRuntime implements Runtime {
         // Of a start that was cut short, by a crash of ours or of containerd's.
         if (!isShoalError(error, 'already-exists')) throw error;
         await this.#store.killAndDeleteTask(id);
+        await this.#endOrphan(id);
         return create();
       });
       // A call to containerd cannot be taken back, so it is waited for and undone.
@@ -374,6 +382,36 @@ export class ContainerdRuntime implements Runtime {
       if (!fresh) turns.push(turn);
     }
     await Promise.all(turns);
+    await this.#endOrphans();
+    // A shim that was on its way when containerd died is only there a moment later.
+    this.#options.clock.after(ORPHANS_AGAIN_MS, () => {
+      this.#endOrphans().catch(() => undefined);
+    });
+  }
+
+  /** What was being created when containerd died, it neither lists nor ends nor lets be made again. */
+  async #endOrphans(): Promise<void> {
+    // A shim that several containers share goes by the name of one that may be long gone.
+    if (this.#closing.signal.aborted || this.#options.shimGroup !== undefined) return;
+    const all = this.#store.remains();
+    if (all.length === 0) return;
+    const tasks = await this.#store.tasks();
+    for (const { id } of all) {
+      if (tasks.has(id)) continue;
+      const entry = this.#entries.get(id);
+      if (entry === undefined) await this.#endOrphan(id);
+      else this.#inTurn(entry, () => this.#endOrphan(id));
+    }
+  }
+
+  /** Looks again: by now it may have been started, or its end been completed. */
+  async #endOrphan(id: string): Promise<void> {
+    if ((await this.#store.task(id)) !== undefined) return;
+    const remains = this.#store.remains().find((each) => each.id === id);
+    if (remains === undefined) return;
+    this.#options.log.warn('container: containerd has lost its task, which is ended', { id });
+    await this.#store.endRemains(remains);
+    this.#cgroups.removeEmpty(this.#cgroup(id));
   }
 
   async #reconcile(entry: Entry, task: TaskProcess | undefined): Promise<void> {
@@ -434,11 +472,16 @@ export class ContainerdRuntime implements Runtime {
     else entry.logsDone = true;
   }
 
-  /** Gives the memory of its shim back, and waits for the log helper to have written all. */
-  async #dropTask(entry: Entry): Promise<void> {
+  /**
+   * Gives the memory of its shim back, and waits for the log helper to have written all. `kill`: a start whose
+   * outcome was never known may have left it running.
+   */
+  async #dropTask(entry: Entry, how: 'ended' | 'kill' = 'ended'): Promise<void> {
     const { id } = entry.config;
+    const drop = () =>
+      how === 'kill' ? this.#store.killAndDeleteTask(id) : this.#store.deleteTask(id);
     try {
-      if (entry.taskLeft) await this.#deletes.run(() => this.#store.deleteTask(id));
+      if (entry.taskLeft) await this.#deletes.run(drop);
       entry.taskLeft = false;
     } finally {
       entry.logsDone = true;
@@ -470,7 +513,7 @@ export class ContainerdRuntime implements Runtime {
     if (entry.alive) return false;
     if (this.#entries.get(id) !== entry) return true;
     entry.removing = true;
-    if (entry.taskLeft) await this.#dropTask(entry);
+    if (entry.taskLeft) await this.#dropTask(entry, 'kill');
     await this.#discard(id);
     this.#entries.delete(id);
     entry.gone(notFound(id));

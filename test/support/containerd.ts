@@ -84,6 +84,7 @@ export class TestContainerd {
       runDir: join('/dev/shm', `shoal-test-${this.name}`),
       cgroupParent: this.cgroupParent,
       runcRoot: join(this.folder, 'run/runc'),
+      containerdState: this.paths.state,
       loggerPath: join(this.folder, 'bin/shoal-logger'),
       clock: systemClock,
       log: silentLog,

@@ -14,6 +14,7 @@ import type { OciProcess, OciSpec } from '../oci.ts';
 import { CONFIG_EXTENSION, CONFIG_TYPE, decodeConfig, encodeConfig } from '../record.ts';
 import type { ContainerConfig } from '../types.ts';
 import type { ContainerdClient } from './containerd.ts';
+import { endRemains, listRemains, type TaskOwner, type TaskRemains } from './orphans.ts';
 
 const RUNTIME = 'io.containerd.runc.v2';
 const SPEC_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
@@ -28,6 +29,7 @@ export class ContainerStore {
   readonly #snapshotter: string;
   readonly #runcRoot: string;
   readonly #ociRuntime: string;
+  readonly #owner: TaskOwner;
 
   /**
    * `runcRoot` belongs to one containerd namespace of one containerd alone; `ociRuntime` is a name in
@@ -35,8 +37,15 @@ export class ContainerStore {
    */
   constructor(
     client: ContainerdClient,
-    options: Readonly<{ snapshotter: string; runcRoot: string; ociRuntime: string }>,
+    options: Readonly<{
+      snapshotter: string;
+      runcRoot: string;
+      ociRuntime: string;
+      containerdState: string | undefined;
+    }>,
   ) {
+    const { address, namespace } = client;
+    this.#owner = { address, namespace, state: options.containerdState };
     this.#client = client;
     this.#snapshotter = options.snapshotter;
     this.#runcRoot = options.runcRoot;
@@ -97,6 +106,17 @@ export class ContainerStore {
   async removeRuntimeState(id: string): Promise<void> {
     const folder = join(this.#runcRoot, this.#client.namespace, id);
     await rm(folder, { recursive: true, force: true });
+  }
+
+  /** Tasks of which something is there, whether or not containerd knows them. */
+  remains(): TaskRemains[] {
+    return listRemains(this.#owner);
+  }
+
+  /** Ends and removes what containerd has lost of a task. */
+  async endRemains(remains: TaskRemains): Promise<void> {
+    const root = join(this.#runcRoot, this.#client.namespace);
+    await endRemains(remains, { command: this.#ociRuntime, root });
   }
 
   /** Our containers; records that others made in this namespace are left out. */

@@ -127,6 +127,49 @@ test.serial('so has one whose shim and containerd died together', async (t) => {
 });
 
 test.serial(
+  'what was being started when containerd died is no burden to the next one',
+  async (t) => {
+    for (const afterMs of [5, 20, 40, 60, 90]) {
+      const id = await host.create('exec sleep 600');
+      const start = host.runtime.start(id, soon()).catch((error) => error.code);
+      await delay(afterMs);
+      await host.daemon.killDaemon();
+      await start;
+      await host.daemon.startDaemon();
+      for (;;) {
+        try {
+          await host.runtime.remove(id, { force: true });
+          break;
+        } catch (error) {
+          t.is((error as { code?: string }).code, 'unavailable');
+          await delay(50);
+        }
+      }
+      // Also when it is wanted again instead of removed.
+      const other = await host.create('exec sleep 600');
+      const broken = host.runtime.start(other, soon()).catch((error) => error.code);
+      await delay(afterMs);
+      await host.daemon.killDaemon();
+      await broken;
+      await host.daemon.startDaemon();
+      const started = () =>
+        host.runtime.start(other, soon()).then(
+          () => true,
+          () => false,
+        );
+      for (let turn = 0; !(await started()); turn += 1) {
+        if (turn === 100) throw new Error(`${other} cannot be started any more`);
+        await delay(100);
+      }
+      t.is((await host.exec(other, 'true')).code, 0);
+      await host.runtime.remove(other, { force: true });
+    }
+    for (let turn = 0; host.daemon.processes().length > 0 && turn < 200; turn += 1) await delay(50);
+    t.deepEqual(host.daemon.processes(), []);
+  },
+);
+
+test.serial(
   'a container that was removed behind our back is gone after the next listing',
   async (t) => {
     const id = await host.create('true');
