@@ -154,7 +154,8 @@ async function begin(deps: EngineDeps, exec: Exec): Promise<ExecProcess> {
   }
   exec.process = process;
   exec.state = 'running';
-  if (config.tty && exec.size !== undefined) {
+  // A client without a terminal of its own says 0 by 0.
+  if (config.tty && exec.size !== undefined && exec.size.width > 0) {
     // Not waited for: a short command may have ended before, and its output is what counts.
     process.resize(exec.size.width, exec.size.height).catch((error: unknown) => {
       deps.log.debug('exec not resized', { exec: exec.id, error: messageOf(error) });

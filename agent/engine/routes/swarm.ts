@@ -92,7 +92,9 @@ async function join(deps: EngineDeps, call: Call): Promise<Reply> {
 }
 
 async function leave(deps: EngineDeps, call: Call): Promise<Reply> {
-  await asSwarm(() => deps.membership.leave(isTrue(call.query.get('force')), call.signal));
+  // Goes on when the client leaves: half in and half out of a cluster helps nobody.
+  const never = new AbortController().signal;
+  await asSwarm(() => deps.membership.leave(isTrue(call.query.get('force')), never));
   return empty();
 }
 
