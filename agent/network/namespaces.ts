@@ -51,7 +51,6 @@ export class Namespaces {
   readonly #log: Log;
   readonly #networks = new Map<string, NetworkSpace>();
   readonly #host: Space = { state: undefined, madeFrom: undefined, memo: new Map() };
-  #sliced: { view: NetworkView; slices: Map<string, NetworkSlice> } | undefined;
   #hosts: NetworkView['hosts'] = new Map();
 
   constructor(kernel: Kernel, log: Log) {
@@ -100,14 +99,12 @@ export class Namespaces {
 
   forget(): void {
     this.#networks.clear();
-    this.#sliced = undefined;
     this.distrust();
   }
 
   /** Takes up the networks of the view; those in `used` stay though they left it. Gives the names that go. */
   choose(view: NetworkView, used: ReadonlySet<string>): string[] {
-    if (this.#sliced?.view !== view) this.#sliced = { view, slices: sliceView(view) };
-    const { slices } = this.#sliced;
+    const slices = sliceView(view);
     for (const [id, slice] of slices) {
       const known = this.#networks.get(id);
       if (known !== undefined) {

@@ -10,8 +10,18 @@ export type NetworkSlice = Readonly<{
   endpoints: readonly Endpoint[];
 }>;
 
-/** A view cut by network. Networks that cannot be wired yet are left out. */
-export function sliceView(view: NetworkView): Map<string, NetworkSlice> {
+const sliced = new WeakMap<NetworkView, ReadonlyMap<string, NetworkSlice>>();
+
+/** A view cut by network, once for each view. Networks that cannot be wired yet are left out. */
+export function sliceView(view: NetworkView): ReadonlyMap<string, NetworkSlice> {
+  const known = sliced.get(view);
+  if (known !== undefined) return known;
+  const slices = cut(view);
+  sliced.set(view, slices);
+  return slices;
+}
+
+function cut(view: NetworkView): Map<string, NetworkSlice> {
   type Growing = { network: Network; vips: ServiceVip[]; endpoints: Endpoint[] };
   const slices = new Map<string, Growing>();
   for (const network of view.networks.values()) {

@@ -33,7 +33,7 @@ type Zone = Readonly<{
  * networks it is on and no others. Zones are made when first asked for after a change.
  */
 export class Directory {
-  #slices = new Map<string, NetworkSlice>();
+  #slices: ReadonlyMap<string, NetworkSlice> = new Map();
   #tasks: readonly AttachedTask[] = [];
   #askers = new Map<string, AttachedTask>();
   readonly #zones = new Map<string, Zone>();

@@ -117,7 +117,8 @@ export class LinuxKernel implements Kernel {
   }
 
   async makeLinks(lines: readonly string[]): Promise<void> {
-    check(lines, await this.#of(undefined).ip.run(lines), /File exists/);
+    // One that exists is of a namespace that is on its way out: the next try finds its place free.
+    check(lines, await this.#of(undefined).ip.run(lines), /^$/);
   }
 
   async removeLinks(namespace: Namespace, names: readonly string[]): Promise<void> {

@@ -219,9 +219,11 @@ export class TestHost {
     await ended(this.#child, 'SIGKILL');
   }
 
+  /** As a power loss: the names of all namespaces are gone too, only the host's own one is left. */
   async kill(): Promise<void> {
     await ended(this.#child, 'SIGKILL');
     await ended(this.#keeper, 'SIGKILL');
+    this.#keeper = undefined;
   }
 
   get underlay(): Underlay {
