@@ -1,0 +1,59 @@
+import test from 'ava';
+import { compactTo, DEFAULT_COMPACTION, snapshotDue } from '../../../manager/raft/compaction.ts';
+import { EMPTY_CONF } from '../../../manager/raft/conf-change.ts';
+import { MemoryLog } from '../../../manager/raft/memory-log.ts';
+import type { SnapshotMeta } from '../../../manager/raft/types.ts';
+import { entry, logOf } from './group.ts';
+
+const ALL = Number.MAX_SAFE_INTEGER;
+const at = (index: number, term: number): SnapshotMeta => ({ index, term, confState: EMPTY_CONF });
+
+function filled(count: number): MemoryLog {
+  const log = new MemoryLog();
+  log.append(logOf(...Array.from({ length: count }, () => 1)));
+  return log;
+}
+
+test('an empty log knows the term before its first index', (t) => {
+  const log = new MemoryLog();
+  t.deepEqual([log.firstIndex(), log.lastIndex(), log.term(0), log.term(1)], [1, 0, 0, undefined]);
+});
+
+test('append() replaces from the first index given and refuses a gap', (t) => {
+  const log = filled(4);
+  log.append([entry(3, 2)]);
+  t.deepEqual([log.lastIndex(), log.term(2), log.term(3)], [3, 1, 2]);
+  t.throws(() => log.append([entry(5, 2)]), { message: /gap/ });
+});
+
+test('compaction keeps the term of the last entry dropped, over and over', (t) => {
+  const log = filled(2_000);
+  log.setSnapshot(at(1_900, 1));
+  for (let to = 100; to <= 1_900; to += 100) {
+    log.compact(to);
+    t.is(log.firstIndex(), to + 1);
+    t.is(log.term(to), 1);
+    t.is(log.term(to - 1), undefined);
+    t.is(log.entries(to + 1, to + 3, ALL)[0]?.index, to + 1);
+  }
+  t.is(log.lastIndex(), 2_000);
+  t.throws(() => log.compact(1_950), { message: /beyond the newest snapshot/ });
+  t.throws(() => log.entries(1_900, 1_901, ALL), { message: /asked of 1901 to 2000/ });
+});
+
+test('an installed snapshot is the whole log; an older one of its own is not taken', (t) => {
+  const log = filled(5);
+  log.install(at(9, 4));
+  t.deepEqual([log.firstIndex(), log.lastIndex(), log.term(9)], [10, 9, 4]);
+  log.append([entry(10, 4)]);
+  t.throws(() => log.setSnapshot(at(10, 3)), { message: /does not lie on the log/ });
+  log.setSnapshot(at(10, 4));
+  t.is(log.snapshot()?.index, 10);
+});
+
+test('snapshots are due by entries applied, and leave a tail for slow members', (t) => {
+  t.false(snapshotDue(DEFAULT_COMPACTION, 10_099, 100));
+  t.true(snapshotDue(DEFAULT_COMPACTION, 10_100, 100));
+  t.is(compactTo(DEFAULT_COMPACTION, 10_100), 9_600);
+  t.is(compactTo(DEFAULT_COMPACTION, 300), 0);
+});
