@@ -150,7 +150,8 @@ export class Member {
   }
 
   appliedTexts(): string[] {
-    const texts = this.applied.map(({ data }) => new TextDecoder().decode(data));
+    const writes = this.applied.filter(({ type }) => type === 'normal');
+    const texts = writes.map(({ data }) => new TextDecoder().decode(data));
     return texts.filter((text) => text !== '');
   }
 
