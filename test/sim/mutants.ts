@@ -72,8 +72,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'forgets its vote in a crash',
-    file: 'core.ts',
-    find: 'this.#vote = hardState.vote;',
+    file: 'roles.ts',
+    find: 'this.#vote = vote;',
     replace: 'this.#vote = undefined;',
     profile: 'short-leaders',
   },
@@ -143,9 +143,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'stands for election with a change of members unapplied',
-    file: 'core.ts',
-    find: 'this.#membership.isCurrent(this.#log)',
-    replace: 'true',
+    file: 'roles.ts',
+    find: 'this.#membership.isCurrent(this.#log)\n    );',
+    replace: 'true);',
     profile: 'members',
   },
   {

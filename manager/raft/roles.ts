@@ -1,0 +1,441 @@
+import type { Random } from '../../shared/random.ts';
+import { unreachable } from '../../shared/unreachable.ts';
+import { Election } from './election.ts';
+import { type LogAnswer, OLD_TERM, takeAppend, takeSnapshot } from './follower.ts';
+import { broken } from './invariant.ts';
+import { Leadership } from './leadership.ts';
+import type { RaftLog } from './log.ts';
+import type { Membership } from './membership.ts';
+import type { Output } from './output.ts';
+import { ForwardedReads } from './read-index.ts';
+import type {
+  HardState,
+  Heartbeat,
+  Message,
+  RaftId,
+  RaftOptions,
+  ReadDropReason,
+  ReadIndexReply,
+  Role,
+  VoteReply,
+  VoteRequest,
+} from './types.ts';
+import { judgeVote } from './vote.ts';
+
+/** Request ids of reads start below this: room for 2^52 more before numbers lose precision. */
+const READ_ID_START_RANGE = 2 ** 52;
+
+/**
+ * Terms, roles and elections of one member, and what each message does to them. What only a leader
+ * has is in `Leadership`; that object exists exactly while the role is `leader`.
+ */
+export class Roles {
+  readonly #id: RaftId;
+  readonly #options: RaftOptions;
+  readonly #log: RaftLog;
+  readonly #membership: Membership;
+  readonly #output: Output;
+  readonly #election: Election;
+  readonly #forwarded: ForwardedReads;
+  #term: number;
+  #vote: RaftId | undefined;
+  #role: Role = 'follower';
+  #leader: RaftId | undefined;
+  #leadership: Leadership | undefined;
+  /** Set by a campaign until this node's own vote is on its way to the disk. */
+  #ownVoteTerm: number | undefined;
+  /** With leases: after a start nobody knows whom this node promised what, so it waits that out. */
+  #silentTicks: number;
+
+  constructor(
+    options: RaftOptions,
+    random: Random,
+    { term, vote }: HardState,
+    log: RaftLog,
+    membership: Membership,
+    output: Output,
+  ) {
+    this.#id = options.id;
+    this.#options = options;
+    this.#log = log;
+    this.#membership = membership;
+    this.#output = output;
+    this.#election = new Election(options.electionTicks, random);
+    this.#forwarded = new ForwardedReads(
+      Math.floor(random.next() * READ_ID_START_RANGE),
+      options.maxPendingReads,
+      options.electionTicks,
+    );
+    this.#term = term;
+    this.#vote = vote;
+    this.#silentTicks = options.readMode === 'lease' ? options.electionTicks : 0;
+  }
+
+  get term(): number {
+    return this.#term;
+  }
+  get vote(): RaftId | undefined {
+    return this.#vote;
+  }
+  get role(): Role {
+    return this.#role;
+  }
+  get leader(): RaftId | undefined {
+    return this.#leader;
+  }
+  get leadership(): Leadership | undefined {
+    return this.#leadership;
+  }
+  get ticksSinceLeader(): number {
+    return this.#leadership === undefined ? this.#election.elapsed : 0;
+  }
+
+  // ---------------------------------------------------------------------------------------- time
+
+  tick(): void {
+    if (this.#silentTicks > 0) this.#silentTicks--;
+    if (this.#leadership !== undefined) {
+      if (!this.#leadership.tick()) this.#becomeFollower(this.#term, undefined);
+      return;
+    }
+    for (const context of this.#forwarded.tick()) this.#output.dropRead(context, 'timed-out');
+    this.#election.tick();
+    if (this.#election.isDue() && this.#silentTicks === 0) {
+      this.#election.restart();
+      this.#stand();
+    }
+  }
+
+  campaign(): void {
+    const { readMode } = this.#options;
+    // Another leader may be answering reads on the strength of this node's promise.
+    if (readMode === 'lease' && (this.#inLease() || this.#silentTicks > 0)) return;
+    this.#stand();
+  }
+
+  // ----------------------------------------------------------------------------------- elections
+
+  /** Stands for election, if this node may. */
+  #stand(): void {
+    if (this.#role === 'leader' || !this.#mayStand()) return;
+    if (this.#options.preVote) this.#askPreVotes();
+    else this.#askVotes(false);
+  }
+
+  #mayStand(): boolean {
+    return (
+      this.#membership.isVoter() &&
+      this.#log.unstableSnapshot() === undefined &&
+      this.#membership.isCurrent(this.#log)
+    );
+  }
+
+  #askPreVotes(): void {
+    this.#role = 'pre-candidate';
+    this.#setLeader(undefined);
+    this.#beginCampaign();
+    if (this.#election.record(this.#id, true, this.#membership.conf) === 'won')
+      this.#askVotes(false);
+    else this.#requestVotes('pre-vote', this.#term + 1, false);
+  }
+
+  #askVotes(transfer: boolean): void {
+    this.#role = 'candidate';
+    this.#setTerm(this.#term + 1);
+    this.#setLeader(undefined);
+    this.#vote = this.#id;
+    // Counted by advance(), when it is on disk. The requests also wait for that.
+    this.#ownVoteTerm = this.#term;
+    this.#beginCampaign();
+    this.#requestVotes('vote', this.#term, transfer);
+  }
+
+  #beginCampaign(): void {
+    this.#election.restart();
+    this.#election.redraw();
+    this.#election.clearVotes();
+  }
+
+  #requestVotes(type: VoteRequest['type'], term: number, transfer: boolean): void {
+    const { voters, votersOutgoing } = this.#membership.conf;
+    const lastIndex = this.#log.lastIndex();
+    const lastTerm = this.#log.lastTerm();
+    for (const to of new Set([...voters, ...votersOutgoing])) {
+      if (to === this.#id) continue;
+      this.#output.send({ type, from: this.#id, to, term, lastIndex, lastTerm, transfer });
+    }
+  }
+
+  #countVote(from: RaftId, granted: boolean): void {
+    switch (this.#election.record(from, granted, this.#membership.conf)) {
+      case 'pending':
+        break;
+      case 'lost':
+        // Keeps the term: it may be a refusal by one that is merely ahead of an election.
+        this.#becomeFollower(this.#term, undefined);
+        break;
+      case 'won':
+        if (this.#role === 'pre-candidate') this.#askVotes(false);
+        else this.#becomeLeader();
+        break;
+    }
+  }
+
+  #becomeLeader(): void {
+    this.#role = 'leader';
+    this.#setLeader(this.#id);
+    this.#leadership = new Leadership(
+      this.#options,
+      this.#term,
+      this.#log,
+      this.#membership.conf,
+      this.#output,
+    );
+  }
+
+  /** Does not restart the election timer, unless a campaign or leadership ends: see the callers. */
+  #becomeFollower(term: number, leader: RaftId | undefined): void {
+    const leadership = this.#leadership;
+    if (leadership !== undefined) {
+      for (const context of leadership.drainReads()) {
+        this.#output.dropRead(context, 'leader-changed');
+      }
+      this.#leadership = undefined;
+      this.#election.restart();
+    }
+    this.#role = 'follower';
+    this.#setTerm(term);
+    this.#setLeader(leader);
+  }
+
+  #setTerm(term: number): void {
+    if (term === this.#term) return;
+    if (term < this.#term) throw broken(`the term would go back from ${this.#term} to ${term}`);
+    this.#term = term;
+    this.#vote = undefined;
+    this.#election.redraw();
+    this.#dropForwarded();
+  }
+
+  #setLeader(leader: RaftId | undefined): void {
+    if (leader === this.#leader) return;
+    this.#leader = leader;
+    this.#dropForwarded();
+  }
+
+  #dropForwarded(): void {
+    for (const context of this.#forwarded.drain()) {
+      this.#output.dropRead(context, 'leader-changed');
+    }
+  }
+
+  /** A leader was heard so lately that no other may be elected yet. */
+  #inLease(): boolean {
+    if (!this.#options.checkQuorum) return false;
+    if (this.#leadership !== undefined) return true; // it checks its quorum itself
+    return this.#leader !== undefined && this.#election.withinShortestTimeout();
+  }
+
+  // ------------------------------------------------------------------------------------ messages
+
+  step(message: Message): void {
+    if (message.to !== this.#id) return;
+    // A request for a vote may be one that must not move the term: it is judged as a whole.
+    if (isVoteRequest(message)) {
+      this.#onVoteRequest(message);
+      return;
+    }
+    if (message.term < this.#term) {
+      this.#onOldTerm(message);
+      return;
+    }
+    if (message.term > this.#term && !isGrantedPreVote(message)) {
+      this.#becomeFollower(message.term, comesFromLeader(message) ? message.from : undefined);
+    }
+    this.#dispatch(message);
+  }
+
+  #onVoteRequest(request: VoteRequest): void {
+    const { from, term } = request;
+    const verdict = judgeVote(
+      {
+        term: this.#term,
+        vote: this.#vote,
+        leader: this.#leader,
+        inLease: this.#inLease() || this.#silentTicks > 0,
+        upToDate: this.#log.isUpToDate(request.lastIndex, request.lastTerm),
+      },
+      request,
+    );
+    if (verdict === 'ignore') return;
+    const granted = verdict === 'grant';
+    if (request.type === 'pre-vote') {
+      // Nothing changes here, not even the term. A granted one speaks of the term asked for.
+      this.#answerVote('pre-vote-reply', from, granted ? term : this.#term, granted);
+      return;
+    }
+    if (term > this.#term) this.#becomeFollower(term, undefined);
+    if (granted) {
+      this.#vote = from;
+      // Only a vote given buys the candidate time; one refused must not delay a better candidate.
+      this.#election.restart();
+    }
+    this.#answerVote('vote-reply', from, this.#term, granted);
+  }
+
+  #answerVote(type: VoteReply['type'], to: RaftId, term: number, granted: boolean): void {
+    const { commit } = this.#log;
+    const commitTerm = this.#log.term(commit) ?? 0;
+    this.#output.send({ type, from: this.#id, to, term, granted, commit, commitTerm });
+  }
+
+  /** An old leader, cut off until now, must learn of the new term or it would never stop. */
+  #onOldTerm(message: Message): void {
+    if (!comesFromLeader(message)) return;
+    this.#reply(message.from, OLD_TERM);
+  }
+
+  #dispatch(message: Exclude<Message, VoteRequest>): void {
+    switch (message.type) {
+      case 'append':
+        this.#hearLeader(message.from);
+        this.#reply(message.from, takeAppend(this.#log, message));
+        break;
+      case 'heartbeat':
+        this.#hearLeader(message.from);
+        this.#onHeartbeat(message);
+        break;
+      case 'snapshot':
+        this.#hearLeader(message.from);
+        this.#reply(message.from, takeSnapshot(this.#log, this.#membership, message.snapshot));
+        break;
+      case 'vote-reply':
+      case 'pre-vote-reply':
+        this.#onVoteReply(message);
+        break;
+      case 'append-reply':
+        this.#leadership?.onAppendReply(message);
+        break;
+      case 'heartbeat-reply':
+        this.#leadership?.onHeartbeatReply(message);
+        break;
+      case 'timeout-now':
+        this.#onTimeoutNow(message.from);
+        break;
+      case 'read-index':
+        // One that finds no leader or no room gets no answer: the asking node's timeout tells it.
+        this.#leadership?.read(message.from, message.requestId);
+        break;
+      case 'read-index-reply':
+        this.#onReadIndexReply(message);
+        break;
+      default:
+        unreachable(message);
+    }
+  }
+
+  /** A message that only the leader of this term sends. */
+  #hearLeader(from: RaftId): void {
+    if (this.#role === 'leader' || (this.#leader !== undefined && this.#leader !== from)) {
+      throw broken(`two leaders in term ${this.#term}: ${this.#leader} and ${from}`);
+    }
+    if (this.#role !== 'follower' || this.#leader !== from) this.#becomeFollower(this.#term, from);
+    this.#election.restart();
+  }
+
+  #onVoteReply(reply: VoteReply): void {
+    const { from, granted, term, type } = reply;
+    this.#learnCommit(reply);
+    if (type === 'vote-reply') {
+      if (this.#role === 'candidate') this.#countVote(from, granted);
+    } else if (this.#role === 'pre-candidate' && (!granted || term === this.#term + 1)) {
+      this.#countVote(from, granted);
+    }
+  }
+
+  /**
+   * Equal index and term mean equal logs up to there. Without this, members that have not heard that
+   * a change was committed could wait for ever for the vote of one that was removed by it: it has
+   * the longer log, and may no longer stand itself.
+   */
+  #learnCommit({ commit, commitTerm }: VoteReply): void {
+    if (this.#leadership !== undefined || commit <= this.#log.commit) return;
+    if (!this.#log.matches(commit, commitTerm)) return;
+    this.#log.commitTo(commit);
+    // Who votes may have changed: not in the midst of a campaign.
+    if (!this.#membership.isCurrent(this.#log)) this.#becomeFollower(this.#term, this.#leader);
+  }
+
+  #onHeartbeat({ from, commit, readSeq }: Heartbeat): void {
+    this.#log.commitTo(commit);
+    const envelope = { from: this.#id, to: from, term: this.#term };
+    this.#output.send({ type: 'heartbeat-reply', ...envelope, readSeq });
+  }
+
+  #reply(to: RaftId, answer: LogAnswer): void {
+    this.#output.send({ type: 'append-reply', from: this.#id, to, term: this.#term, ...answer });
+  }
+
+  /** The leader hands over. It waits for nobody's lease: the leader itself gave it up. */
+  #onTimeoutNow(from: RaftId): void {
+    if (this.#role === 'leader' || this.#leader !== from || !this.#mayStand()) return;
+    this.#askVotes(true);
+  }
+
+  // --------------------------------------------------------------------------------------- reads
+
+  readIndex(context: number): void {
+    const reason = this.#startRead(context);
+    if (reason !== undefined) this.#output.dropRead(context, reason);
+  }
+
+  #startRead(context: number): ReadDropReason | undefined {
+    if (this.#leadership !== undefined) {
+      return this.#leadership.read(this.#id, context) ? undefined : 'too-many';
+    }
+    const to = this.#leader;
+    if (to === undefined) return 'no-leader';
+    const requestId = this.#forwarded.add(context);
+    if (requestId === undefined) return 'too-many';
+    this.#output.send({ type: 'read-index', from: this.#id, to, term: this.#term, requestId });
+    return undefined;
+  }
+
+  #onReadIndexReply({ requestId, index }: ReadIndexReply): void {
+    const context = this.#forwarded.take(requestId);
+    if (context !== undefined) this.#output.answerRead(context, index);
+  }
+
+  // ------------------------------------------------------------------------------ told by RaftCore
+
+  /** The term in which this node voted for itself since the last call: that vote goes to disk now. */
+  takeOwnVote(): number | undefined {
+    const term = this.#ownVoteTerm;
+    this.#ownVoteTerm = undefined;
+    return term;
+  }
+
+  ownVotePersisted(term: number): void {
+    if (term === this.#term && this.#role === 'candidate') this.#countVote(this.#id, true);
+  }
+
+  /** A change of members has been applied. */
+  membersChanged(): void {
+    if (this.#membership.isVoter()) this.#leadership?.setConf(this.#membership.conf);
+    // Removed or demoted: others must be able to elect one of them; this one counts for nothing.
+    else if (this.#role !== 'follower') this.#becomeFollower(this.#term, undefined);
+  }
+}
+
+function isVoteRequest(message: Message): message is VoteRequest {
+  return message.type === 'vote' || message.type === 'pre-vote';
+}
+
+function comesFromLeader(message: Message): boolean {
+  return message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot';
+}
+
+/** It speaks of a term that nobody is in yet, and must not bring it about. */
+function isGrantedPreVote(message: Message): boolean {
+  return message.type === 'pre-vote-reply' && message.granted;
+}
