@@ -32,7 +32,12 @@ module.exports = {
       from: { pathNot: '(^|/)main\\.ts$' },
       to: { path: 'node_modules/(tsyringe|reflect-metadata)/' },
     },
-    { name: 'no-cycles', severity: 'error', from: { pathNot: '^shared/gen/' }, to: { circular: true } },
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: { pathNot: '^shared/gen/' },
+      to: { circular: true },
+    },
   ],
   options: { tsPreCompilationDeps: true, doNotFollow: { path: 'node_modules' } },
 };
