@@ -52,7 +52,7 @@ export function drawProfile(random: SeededRandom, name: ProfileName): Profile {
         cluster: {
           ...cluster,
           voters: 3,
-          delays: { syncMaxMs: 10, applyMaxMs: random.pick([50, 400]) },
+          delays: { syncMaxMs: 10, applyMaxMs: random.pick([200, 2_000, 2_000]) },
         },
         nemesis: {
           ...nemesis,
