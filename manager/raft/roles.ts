@@ -102,6 +102,9 @@ export class Roles {
     this.#election.tick();
     if (this.#election.isDue() && this.#silentTicks === 0) {
       this.#election.restart();
+      // Also when this node may not stand: a leader that it no longer hears must not make it refuse
+      // those who may, and the restarted timer would say that it was heard just now.
+      this.#setLeader(undefined);
       this.#stand();
     }
   }

@@ -192,6 +192,28 @@ test('learners do not stand, but vote when asked: they may be voters and not kno
   t.like(learner.run()[0], { type: 'vote-reply', granted: true });
 });
 
+test('a learner that lost its leader does not go on refusing others in its name', (t) => {
+  const confState = { ...EMPTY_CONF, voters: [raftId('a')], learners: [raftId('b')] };
+  const learner = new Member('b', { confState, entries: logOf(1) });
+  learner.core.step({
+    type: 'heartbeat',
+    from: raftId('a'),
+    to: learner.id,
+    term: 1,
+    commit: 0,
+    readSeq: 0,
+  });
+  learner.run();
+  for (let tick = 1; tick <= 100; tick++) {
+    learner.core.tick();
+    learner.core.step(voteRequest('a', 'b', { type: 'pre-vote' }));
+    const [answer] = learner.run();
+    if (tick < 10) t.is(answer, undefined);
+    if (tick >= 19) t.like(answer, { granted: true });
+  }
+  t.is(learner.status.leader, undefined);
+});
+
 test('a node without any state waits, however long', (t) => {
   const fresh = new Member('x', {});
   for (let i = 0; i < 100; i++) fresh.core.tick();
