@@ -46,6 +46,11 @@ const DIGEST_RETRY_MS = 100;
 /** Without a leader for this long, this manager's agents are better off with another one. */
 export const LEADER_LEASE_MS = 3_000;
 const HELLO_WITHIN_MS = 5_000;
+/**
+ * The agent of this very host that goes without a goodbye is being restarted, and its containers run on: while this
+ * manager lives, so does the host. When the host dies, this manager's digests end with it.
+ */
+const AGENT_RESTART_MS = 15_000;
 const BARRIER_RETRY_MS = 200;
 /** Silent for so many times the window in which a node goes down: nobody will come back on this stream. */
 const ABANDONED_WINDOWS = 3;
@@ -66,6 +71,7 @@ export class Dispatcher {
   /** Descriptions the present leader has, by session. */
   readonly #described = new WeakMap<DispatcherSession, DescribedTo>();
   readonly #unsubscribe: () => void;
+  #ownAgent: { address: string; untilMs: number } | undefined;
   #facts: ClusterFacts;
   #leaderSeenMs: number;
 
@@ -172,6 +178,11 @@ export class Dispatcher {
     this.#relay.forget(session);
     if (this.#sessions.get(session.nodeId) !== session) return;
     this.#sessions.delete(session.nodeId);
+    const { nodeId, clock } = this.#deps;
+    if (session.nodeId === nodeId && session.hello && !this.#departed.has(nodeId)) {
+      const untilMs = clock.monotonicMs() + AGENT_RESTART_MS;
+      this.#ownAgent = { address: session.hello.address, untilMs };
+    }
     this.#deps.log.debug('session ended', { nodeId: session.nodeId, session: session.id });
     this.#tellSession(session.nodeId, false);
   }
@@ -221,6 +232,7 @@ export class Dispatcher {
         return;
       case 'goodbye':
         this.#departed.add(session.nodeId);
+        if (session.nodeId === this.#deps.nodeId) this.#ownAgent = undefined;
         session.close();
         this.#digestBell.ring();
         return;
@@ -354,6 +366,15 @@ export class Dispatcher {
         silentMs: Math.round(clock.monotonicMs() - session.lastHeardMs),
         appliedRevision: session.appliedRevision(store.index),
       });
+    }
+    const own = this.#ownAgent;
+    if (
+      own &&
+      clock.monotonicMs() < own.untilMs &&
+      !sessions.some((one) => one.nodeId === nodeId)
+    ) {
+      const { address } = own;
+      sessions.push({ nodeId, address, description: undefined, silentMs: 0, appliedRevision: 0 });
     }
     const told = () => {
       for (const id of departed) this.#departed.delete(id);
