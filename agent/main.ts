@@ -8,6 +8,7 @@ import { messageOf, ShoalError } from '../shared/errors.ts';
 import { CertificateAuthorityService } from '../shared/gen/shoal/v1/ca.ts';
 import { newId } from '../shared/ids.ts';
 import { consoleLog } from '../shared/io/console-log.ts';
+import { trimWhenIdle } from '../shared/io/idle-trim.ts';
 import { systemClock, systemRandom } from '../shared/io/system.ts';
 import type { Log } from '../shared/log.ts';
 import { CONTROL_PORT, type ManagerMode, RAFT_PORT } from '../shared/manager-start.ts';
@@ -411,6 +412,7 @@ async function main(): Promise<void> {
   const server = new EngineServer(engineDispatch(routes), { socketPath: flags.socket, log });
   await server.listen();
   cleanup.defer(() => server.close());
+  trimWhenIdle();
   log.info('shoald is up', { socket: flags.socket, version: VERSION });
   await new Promise<void>((resolve) => {
     stop.signal.addEventListener('abort', () => resolve(), { once: true });

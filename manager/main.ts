@@ -9,6 +9,7 @@ import { PeerService, type RaftMember } from '../shared/gen/shoal/v1/peer.ts';
 import { StoreTransaction } from '../shared/gen/shoal/v1/store.ts';
 import { newId } from '../shared/ids.ts';
 import { consoleLog } from '../shared/io/console-log.ts';
+import { trimWhenIdle } from '../shared/io/idle-trim.ts';
 import { systemClock, systemRandom } from '../shared/io/system.ts';
 import type { Log } from '../shared/log.ts';
 import type { ManagerStart } from '../shared/manager-start.ts';
@@ -210,6 +211,7 @@ async function main(): Promise<void> {
   );
   await server.listen(start.listenAddress);
   await server.listenLocal(start.socketPath);
+  trimWhenIdle();
   log.info('manager is up', { address: start.advertiseAddress });
 
   await new Promise<void>((resolve) => {
