@@ -1,6 +1,7 @@
-import { type Clock, sleep } from '../../shared/clock.ts';
+import { type Clock, sleep, type Timer } from '../../shared/clock.ts';
 import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
 import { type TaskProcess, TaskStatus } from '../../shared/gen/containerd/tasks.ts';
+import type { Mount } from '../../shared/gen/containerd/types.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Image } from '../image/types.ts';
 import { Broadcast } from './broadcast.ts';
@@ -8,12 +9,13 @@ import { allCapabilities } from './capabilities.ts';
 import { Entry } from './entry.ts';
 import { CgroupFiles, cgroupMounts } from './io/cgroup-files.ts';
 import { ContainerFolders } from './io/container-folder.ts';
-import { ContainerStore, processStartMs } from './io/container-store.ts';
+import { ContainerStore, type TaskStreams } from './io/container-store.ts';
 import type { ContainerdClient } from './io/containerd.ts';
 import { startExec } from './io/exec.ts';
 import { Fifos } from './io/fifos.ts';
 import { coreCount, hostFacts, lastCapability, missingPath } from './io/host.ts';
 import { readLogFiles } from './io/log-files.ts';
+import { processStartMs } from './io/processes.ts';
 import { type TaskEvent, taskEvents, toMs } from './io/task-events.ts';
 import { ImageUserFiles, readUserFiles } from './io/user-files.ts';
 import { Limiter } from './limiter.ts';
@@ -72,7 +74,10 @@ const SHIM_GROUP = 'io.containerd.runc.v2.group';
 const STARTS_PER_CORE = 2;
 const RECONNECT_MIN_MS = 50;
 const RECONNECT_MAX_MS = 2_000;
-const ORPHANS_AGAIN_MS = 2_000;
+const ORPHANS_AFTER_MS = [0, 2_000];
+/** A shared shim may be on its way out when a start is sent to it. */
+const SHIM_GONE = /ttrpc: closed|failed to start shim/;
+const START_TRIES = 3;
 const FORCE_KILL_MS = 10_000;
 const KILLED = 128 + 9;
 const SIGKILL = 9;
@@ -95,6 +100,7 @@ export class ContainerdRuntime implements Runtime {
   readonly #events = new Broadcast<RuntimeEvent>({ kind: 'resync' });
   readonly #closing = new AbortController();
   #pump: Promise<void> | undefined;
+  #sweeps: readonly Timer[] = [];
 
   constructor(options: RuntimeOptions) {
     const { client, stateDir, runDir, snapshotter = 'overlayfs' } = options;
@@ -132,6 +138,7 @@ export class ContainerdRuntime implements Runtime {
   /** Containers run on. */
   async close(): Promise<void> {
     this.#closing.abort();
+    for (const timer of this.#sweeps) timer.cancel();
     await this.#pump;
     this.#cgroups.close();
   }
@@ -274,14 +281,7 @@ export class ContainerdRuntime implements Runtime {
     const streams = { output: this.#loggerUri(config), tty: config.tty };
     try {
       entry.taskLeft = true;
-      const create = () => this.#store.createTask(id, entry.mounts ?? [], streams);
-      const pid = await create().catch(async (error) => {
-        // Of a start that was cut short, by a crash of ours or of containerd's.
-        if (!isShoalError(error, 'already-exists')) throw error;
-        await this.#store.killAndDeleteTask(id);
-        await this.#endOrphan(id);
-        return create();
-      });
+      const pid = await this.#createTask(id, entry.mounts, streams);
       // A call to containerd cannot be taken back, so it is waited for and undone.
       signal.throwIfAborted();
       const startedAtMs = this.#options.clock.now();
@@ -291,6 +291,22 @@ export class ContainerdRuntime implements Runtime {
       return { pid, startedAtMs };
     } catch (error) {
       throw await this.#startFailed(entry, error, signal);
+    }
+  }
+
+  async #createTask(id: string, mounts: readonly Mount[], streams: TaskStreams): Promise<number> {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#store.createTask(id, mounts, streams);
+      } catch (error) {
+        const leftover = isShoalError(error, 'already-exists');
+        const shimGone = isShoalError(error, 'internal') && SHIM_GONE.test(error.message);
+        if (tries === START_TRIES || !(leftover || shimGone)) throw error;
+        this.#options.log.debug('container: tried again', { id, error: error.message });
+        // Of a start that was cut short, by a crash of ours or of containerd's.
+        await this.#store.killAndDeleteTask(id);
+        await this.#endOrphan(id);
+      }
     }
   }
 
@@ -372,46 +388,55 @@ export class ContainerdRuntime implements Runtime {
       const known = this.#entries.get(config.id);
       const entry = known ?? new Entry(config, this.#folders.readLife(config.id));
       if (known === undefined) this.#entries.set(config.id, entry);
-      const fresh = entry.serial.busy;
+      const { busy } = entry.serial;
       const turn = this.#inTurn(entry, async () => {
-        // What was listed before a start or an end in progress is old when its turn comes.
-        const task = fresh ? await this.#store.task(config.id) : tasks.get(config.id);
-        await this.#reconcile(entry, task);
+        const listed = tasks.get(config.id);
+        // What was listed before a start or an end that came meanwhile is old by now: asked again.
+        const doubtful = known !== undefined && (busy || !agrees(entry, listed));
+        await this.#reconcile(entry, doubtful ? await this.#store.task(config.id) : listed);
       });
       // Not waited for when something else is in progress: that may itself need what comes after us.
-      if (!fresh) turns.push(turn);
+      if (!busy) turns.push(turn);
     }
     await Promise.all(turns);
-    await this.#endOrphans();
-    // A shim that was on its way when containerd died is only there a moment later.
-    this.#options.clock.after(ORPHANS_AGAIN_MS, () => {
-      this.#endOrphans().catch(() => undefined);
-    });
+    // Not waited for: nobody asks for them. Twice, since what was on its way when containerd died is only
+    // there a moment later.
+    for (const timer of this.#sweeps) timer.cancel();
+    this.#sweeps = ORPHANS_AFTER_MS.map((delayMs) =>
+      this.#options.clock.after(delayMs, () => {
+        this.#endOrphans().catch((error) => {
+          this.#options.log.warn('runtime: cannot end lost tasks', { error: messageOf(error) });
+        });
+      }),
+    );
   }
 
   /** What was being created when containerd died, it neither lists nor ends nor lets be made again. */
   async #endOrphans(): Promise<void> {
-    // A shim that several containers share goes by the name of one that may be long gone.
-    if (this.#closing.signal.aborted || this.#options.shimGroup !== undefined) return;
-    const all = this.#store.remains();
-    if (all.length === 0) return;
-    const tasks = await this.#store.tasks();
-    for (const { id } of all) {
-      if (tasks.has(id)) continue;
-      const entry = this.#entries.get(id);
-      if (entry === undefined) await this.#endOrphan(id);
-      else this.#inTurn(entry, () => this.#endOrphan(id));
+    if (this.#closing.signal.aborted) return;
+    const bundles = this.#store.bundles();
+    if (bundles.length > 0) {
+      const tasks = await this.#store.tasks();
+      const lost = bundles.filter(({ id }) => !tasks.has(id));
+      const turns = lost.map(({ id }) => {
+        const entry = this.#entries.get(id);
+        return entry === undefined
+          ? this.#endOrphan(id)
+          : this.#inTurn(entry, () => this.#endOrphan(id));
+      });
+      await Promise.all(turns);
     }
+    await this.#store.endIdleShims();
   }
 
   /** Looks again: by now it may have been started, or its end been completed. */
   async #endOrphan(id: string): Promise<void> {
     if ((await this.#store.task(id)) !== undefined) return;
-    const remains = this.#store.remains().find((each) => each.id === id);
-    if (remains === undefined) return;
+    const bundle = this.#store.bundles().find((each) => each.id === id);
+    if (bundle === undefined) return;
     this.#options.log.warn('container: containerd has lost its task, which is ended', { id });
-    await this.#store.endRemains(remains);
-    this.#cgroups.removeEmpty(this.#cgroup(id));
+    await this.#store.endLostTask(bundle);
+    await this.#cgroups.remove(this.#cgroup(id));
   }
 
   async #reconcile(entry: Entry, task: TaskProcess | undefined): Promise<void> {
@@ -454,6 +479,7 @@ export class ContainerdRuntime implements Runtime {
     const startedAtMs = entry.life.startedAtMs || atMs;
     const life = { startedAtMs, finishedAtMs: atMs, exitCode, oomKilled, error: '' };
     this.#cgroups.forget(this.#cgroup(id));
+    this.#options.log.debug('container: ended', { id, exitCode, oomKilled });
     let stored = true;
     if (!entry.removing) {
       try {
@@ -523,7 +549,7 @@ export class ContainerdRuntime implements Runtime {
   /** The record last: as long as it is there, what an earlier step left is found again. */
   async #discard(id: string): Promise<void> {
     await this.#folders.remove(id);
-    this.#cgroups.removeEmpty(this.#cgroup(id));
+    await this.#cgroups.remove(this.#cgroup(id));
     await this.#store.removeRuntimeState(id);
     await this.#store.remove(id);
   }
@@ -569,6 +595,13 @@ export class ContainerdRuntime implements Runtime {
       entry.state.status === 'paused' ? 'is paused, unpause the container first' : 'is not running';
     throw new ShoalError('failed-precondition', `container ${id} ${why}`);
   }
+}
+
+/** Whether a task's listing is what we know of its container. */
+function agrees(entry: Entry, task: TaskProcess | undefined): boolean {
+  return task?.status === TaskStatus.RUNNING || task?.status === TaskStatus.PAUSED
+    ? entry.alive && entry.state.pid === task.pid
+    : task === undefined && !entry.unresolved;
 }
 
 function notFound(id: string): ShoalError {

@@ -1,13 +1,17 @@
 import { closeSync, openSync, readFileSync, readSync, rmdirSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type CgroupMounts, parseCgroupMounts, parseOomKills } from '../cgroup.ts';
 import { containerStats, STATS_FILES } from '../stats.ts';
 import type { ContainerStats } from '../types.ts';
+import { killProcess, textOf } from './processes.ts';
 
 /** Containers whose files are kept open; about ten descriptors each. */
 const MAX_OPEN = 256;
 const NET_DEV = 'netDev';
+const REMOVE_TRIES = 50;
+const REMOVE_DELAY_MS = 10;
 
 export function cgroupMounts(): CgroupMounts {
   return parseCgroupMounts(readFileSync('/proc/self/mountinfo', 'utf8'));
@@ -63,14 +67,16 @@ export class CgroupFiles {
     this.#open.delete(path);
   }
 
-  /** Removes an empty cgroup from every hierarchy; what is in use or absent is left. */
-  removeEmpty(path: string): void {
-    for (const root of this.#roots()) {
-      try {
-        rmdirSync(join(root, path));
-      } catch {
-        // Not there, or not empty: then it is not ours to take.
-      }
+  /**
+   * Removes a cgroup from every hierarchy, and ends what is still in it: an OCI runtime that is killed in the
+   * middle of a creation leaves a process that nobody else knows.
+   */
+  async remove(path: string): Promise<void> {
+    let left = this.#roots();
+    for (let turn = 0; turn < REMOVE_TRIES; turn += 1) {
+      left = left.filter((root) => !removeOrEnd(join(root, path)));
+      if (left.length === 0) return;
+      await delay(REMOVE_DELAY_MS);
     }
   }
 
@@ -121,6 +127,22 @@ export class CgroupFiles {
     const length = readSync(fd, this.#buffer, 0, this.#buffer.length, 0);
     return this.#buffer.toString('utf8', 0, length);
   }
+}
+
+/** True when the cgroup is gone; else its processes are killed, and it can be removed once they have ended. */
+function removeOrEnd(folder: string): boolean {
+  try {
+    rmdirSync(folder);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') return true;
+  }
+  for (const line of textOf(join(folder, 'cgroup.procs')).split('\n')) {
+    // 0 is a process outside of our pid namespace: as an argument of kill it would mean ourselves.
+    const pid = Number(line);
+    if (pid > 0) killProcess(pid);
+  }
+  return false;
 }
 
 /** Mount points of all v1 hierarchies, named ones too: runc makes a container's cgroup in each. */

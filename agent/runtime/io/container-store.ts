@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isShoalError } from '../../../shared/errors.ts';
@@ -14,11 +13,21 @@ import type { OciProcess, OciSpec } from '../oci.ts';
 import { CONFIG_EXTENSION, CONFIG_TYPE, decodeConfig, encodeConfig } from '../record.ts';
 import type { ContainerConfig } from '../types.ts';
 import type { ContainerdClient } from './containerd.ts';
-import { endRemains, listRemains, type TaskOwner, type TaskRemains } from './orphans.ts';
+import {
+  type Bundle,
+  endShim,
+  endTask,
+  listBundles,
+  listShims,
+  type Shim,
+  type TaskOwner,
+} from './orphans.ts';
 
 const RUNTIME = 'io.containerd.runc.v2';
 const SPEC_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
 /** Creating takes 60 ms on an idle machine; seconds when a hundred are created at once. */
+/** A shim is there before its task's folder says so. */
+const SHIM_GROWN_MS = 1_500;
 const CREATE_DEADLINE_MS = 120_000;
 
 export type TaskStreams = Readonly<{ output: string; tty: boolean }>;
@@ -45,7 +54,13 @@ export class ContainerStore {
     }>,
   ) {
     const { address, namespace } = client;
-    this.#owner = { address, namespace, state: options.containerdState };
+    this.#owner = {
+      address,
+      namespace,
+      state: options.containerdState,
+      command: options.ociRuntime,
+      root: join(options.runcRoot, namespace),
+    };
     this.#client = client;
     this.#snapshotter = options.snapshotter;
     this.#runcRoot = options.runcRoot;
@@ -109,14 +124,26 @@ export class ContainerStore {
   }
 
   /** Tasks of which something is there, whether or not containerd knows them. */
-  remains(): TaskRemains[] {
-    return listRemains(this.#owner);
+  bundles(): Bundle[] {
+    return listBundles(this.#owner);
   }
 
-  /** Ends and removes what containerd has lost of a task. */
-  async endRemains(remains: TaskRemains): Promise<void> {
-    const root = join(this.#runcRoot, this.#client.namespace);
-    await endRemains(remains, { command: this.#ociRuntime, root });
+  /** Ends what containerd has lost of a task. */
+  endLostTask(bundle: Bundle): Promise<void> {
+    return endTask(bundle, this.#owner);
+  }
+
+  /** Ends shims that no task refers to (any more); not those that have only just begun. */
+  async endIdleShims(): Promise<void> {
+    const isIdle = (shim: Shim) => {
+      const addresses = new Set(
+        this.bundles().map(({ address }) => address.replace('unix://', '')),
+      );
+      return shim.ageMs > SHIM_GROWN_MS && !shim.sockets.some((path) => addresses.has(path));
+    };
+    for (const shim of listShims(this.#owner)) {
+      if (isIdle(shim)) await endShim(shim, this.#owner, () => isIdle(shim));
+    }
   }
 
   /** Our containers; records that others made in this namespace are left out. */
@@ -191,19 +218,6 @@ export class ContainerStore {
   async pids(id: string): Promise<number[]> {
     const { processes } = await this.#client.call(TasksService.listPids, { containerId: id });
     return processes.map(({ pid }) => pid);
-  }
-}
-
-/** When a process began, from /proc; `nowMs` when it cannot be told. */
-export function processStartMs(pid: number, nowMs: number): number {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // Field 22, counted after the command in parentheses, which may hold blanks; in ticks of 10 ms.
-    const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
-    const uptimeMs = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000;
-    return Math.round(nowMs - uptimeMs + ticks * 10);
-  } catch {
-    return nowMs;
   }
 }
 

@@ -1,127 +1,144 @@
 import { execFile } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-
-/** What is left of a task: its shim (or what is about to become it), its folder in containerd's state, or both. */
-export type TaskRemains = Readonly<{ id: string; pids: readonly number[]; bundle: string }>;
+import { isShoalError } from '../../../shared/errors.ts';
+import {
+  commandLine,
+  descendants,
+  isAlive,
+  isNeighbour,
+  killProcess,
+  linkOf,
+  namesIn,
+  processIds,
+  processStartMs,
+  socketPaths,
+  textOf,
+  workingFolder,
+} from './processes.ts';
+import { ShimClient } from './shim-client.ts';
 
 /** Whose tasks they are; `state` is containerd's state folder, where it is known. */
 export type TaskOwner = Readonly<{
   address: string;
   namespace: string;
   state: string | undefined;
+  /** The OCI runtime and its state folder for this namespace. */
+  command: string;
+  root: string;
 }>;
+
+/** A task's folder in containerd's state; `address` is its shim's, empty before there is one. */
+export type Bundle = Readonly<{ id: string; path: string; address: string }>;
+export type Shim = Readonly<{ pid: number; id: string; ageMs: number; sockets: readonly string[] }>;
 
 const run = promisify(execFile);
 const TIMEOUT_MS = 10_000;
+const SHIM_TIMEOUT_MS = 5_000;
+const TASKS = 'io.containerd.runtime.v2.task';
 
-/** The tasks of one namespace of one containerd, from the process table and its state folder. A few milliseconds. */
-export function listRemains(owner: TaskOwner): TaskRemains[] {
-  const { namespace, state } = owner;
-  const found = new Map<string, { pids: number[]; bundle: string }>();
-  const folder = join(state ?? '/nonexistent', 'io.containerd.runtime.v2.task', namespace);
-  for (const id of namesIn(folder)) found.set(id, { pids: [], bundle: join(folder, id) });
-  for (const pid of processes()) {
-    const id = shimOf(pid, owner);
-    if (id === undefined) continue;
-    const known = found.get(id) ?? { pids: [], bundle: linkOf(`/proc/${pid}/cwd`) };
-    found.set(id, known);
-    known.pids.push(pid);
-  }
-  return [...found].map(([id, remains]) => ({ id, ...remains }));
+/** All tasks of which something is there, whether or not containerd knows them. A few milliseconds. */
+export function listBundles(owner: TaskOwner): Bundle[] {
+  const folders = new Set(
+    owner.state === undefined
+      ? // A shim works in its first task's folder.
+        shimProcesses(owner).map(({ pid }) => dirname(workingFolder(pid)))
+      : [join(owner.state, TASKS, owner.namespace)],
+  );
+  return [...folders]
+    .filter((folder) => basename(dirname(folder)) === TASKS)
+    .flatMap((folder) =>
+      namesIn(folder).map((id) => {
+        const path = join(folder, id);
+        return { id, path, address: textOf(join(path, 'address')) };
+      }),
+    );
+}
+
+export function listShims(owner: TaskOwner): Shim[] {
+  const now = Date.now();
+  return shimProcesses(owner).map(({ pid, id }) => ({
+    pid,
+    id,
+    ageMs: now - processStartMs(pid, now),
+    sockets: socketPaths(pid),
+  }));
 }
 
 /**
- * Ends a task that containerd does not know, with all that it started: containerd forgets a container that was
- * being created when it died, would neither show nor end it, and would refuse to make it again.
+ * Ends a task that containerd does not know, and removes what it left. containerd forgets a container that was
+ * being created when it died: it would neither show nor end it, and refuse to make it again.
  */
-export async function endRemains(
-  { id, pids, bundle }: TaskRemains,
-  runtime: Readonly<{ command: string; root: string }>,
-): Promise<void> {
-  // First the shim, then its children: else it would go on with the next step of the creation.
-  const tree = [...pids, ...descendants(pids)];
-  for (const pid of tree) kill(pid);
-  for (let turn = 0; turn < 50 && tree.some((pid) => isAlive(pid)); turn += 1) await delay(20);
+export async function endTask(bundle: Bundle, owner: TaskOwner): Promise<void> {
+  const { id, path, address } = bundle;
+  // The process that is about to become its shim, or to make the container, must not go on behind us.
+  if (address === '') {
+    const own = shimProcesses(owner).filter((shim) => shim.id === id);
+    await killTree(own.map(({ pid }) => pid));
+  } else await endInShim(new ShimClient(address, owner.namespace, SHIM_TIMEOUT_MS), id);
   const options = { timeout: TIMEOUT_MS, env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin` } };
   // Each may have nothing to do.
-  const { root, command } = runtime;
-  await run(command, ['--root', root, 'delete', '--force', id], options).catch(() => undefined);
-  if (basename(bundle) !== id) return;
-  await run('umount', ['-l', join(bundle, 'rootfs')], options).catch(() => undefined);
-  const work = linkOf(join(bundle, 'work'));
-  await rm(bundle, { recursive: true, force: true });
+  const remove = ['--root', owner.root, 'delete', '--force', id];
+  await run(owner.command, remove, options).catch(() => undefined);
+  await run('umount', ['-l', join(path, 'rootfs')], options).catch(() => undefined);
+  const work = linkOf(join(path, 'work'));
+  await rm(path, { recursive: true, force: true });
   if (basename(work) === id) await rm(work, { recursive: true, force: true });
 }
 
-/** The container whose shim a process is, if it is one. */
-function shimOf(pid: number, owner: TaskOwner): string | undefined {
-  const args = readText(`/proc/${pid}/cmdline`).split('\0');
-  if (!basename(args[0] ?? '').startsWith('containerd-shim-')) return undefined;
-  const option = (name: string) => args[args.indexOf(name, 1) + 1];
-  const ours = option('-namespace') === owner.namespace && option('-address') === owner.address;
-  // Helpers that containerd runs to clean up are no shims.
-  if (!ours || args.includes('delete')) return undefined;
-  // Other hosts on this machine, each in a pid namespace of its own, use the same paths.
-  return linkOf(`/proc/${pid}/ns/pid`) === linkOf('/proc/self/ns/pid') ? option('-id') : undefined;
-}
-
-function descendants(roots: readonly number[]): number[] {
-  const children = new Map<number, number[]>();
-  for (const pid of processes()) {
-    const stat = readText(`/proc/${pid}/stat`);
-    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
-    children.set(parent, [...(children.get(parent) ?? []), pid]);
+/**
+ * Ends a shim that no task refers to: politely, which it refuses while it has containers, then with all it
+ * started, unless it is wanted again by then.
+ */
+export async function endShim(
+  { pid, id, sockets }: Shim,
+  owner: TaskOwner,
+  stillIdle: () => boolean,
+): Promise<void> {
+  for (const path of sockets.filter((each) => each.startsWith('/'))) {
+    const client = new ShimClient(path, owner.namespace, SHIM_TIMEOUT_MS);
+    await client.shutdown(id).catch(() => undefined);
   }
-  const found: number[] = [];
-  for (const pids = [...roots]; pids.length > 0; ) {
-    const below = children.get(pids.pop() ?? 0) ?? [];
-    found.push(...below);
-    pids.push(...below);
-  }
-  return found;
+  for (let turn = 0; turn < 50 && isAlive(pid); turn += 1) await delay(20);
+  if (isAlive(pid) && stillIdle()) await killTree([pid]);
 }
 
-function processes(): number[] {
-  return readdirSync('/proc').map(Number).filter(Number.isInteger);
-}
-
-function namesIn(folder: string): string[] {
+async function endInShim(shim: ShimClient, id: string): Promise<void> {
   try {
-    return readdirSync(folder);
-  } catch {
-    return [];
+    await shim.kill(id);
+  } catch (error) {
+    // Its creation may have failed, or its process have ended: then there is only something to delete.
+    if (isShoalError(error, 'unavailable')) return;
   }
+  for (let turn = 0; turn < 50; turn += 1) {
+    const error = await shim.delete(id).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    if (!isShoalError(error, 'failed-precondition')) break;
+    await delay(50);
+  }
+  await shim.shutdown(id).catch(() => undefined);
 }
 
-/** A process that has ended but was not waited for yet counts as gone. */
-function isAlive(pid: number): boolean {
-  return /^State:\s+[^ZX]/m.test(readText(`/proc/${pid}/status`));
+/** First the processes, then what they started: else they would go on with their next step. */
+async function killTree(pids: readonly number[]): Promise<void> {
+  const tree = [...pids, ...descendants(pids)];
+  for (const pid of tree) killProcess(pid);
+  for (let turn = 0; turn < 50 && tree.some((pid) => isAlive(pid)); turn += 1) await delay(20);
 }
 
-function kill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It has ended by itself.
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-function linkOf(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return '';
-  }
+function shimProcesses(owner: TaskOwner): { pid: number; id: string }[] {
+  return processIds().flatMap((pid) => {
+    const args = commandLine(pid) ?? [];
+    if (!basename(args[0] ?? '').startsWith('containerd-shim-')) return [];
+    const option = (name: string) => args[args.indexOf(name, 1) + 1];
+    const ours = option('-namespace') === owner.namespace && option('-address') === owner.address;
+    const id = option('-id');
+    // Helpers that containerd runs to clean up are no shims.
+    if (!ours || id === undefined || args.includes('delete') || !isNeighbour(pid)) return [];
+    return [{ pid, id }];
+  });
 }

@@ -1,6 +1,8 @@
 // What is known of containers after this process, containerd or a shim died.
 import { setTimeout as delay } from 'node:timers/promises';
 import anyTest, { type TestFn } from 'ava';
+import type { RuntimeOptions } from '../../../agent/runtime/runtime.ts';
+import { shimGroups } from '../../../agent/runtime/shim-group.ts';
 import { soon, TestHost } from '../../support/container-host.ts';
 
 const test = anyTest as TestFn;
@@ -126,9 +128,10 @@ test.serial('so has one whose shim and containerd died together', async (t) => {
   await host.runtime.remove(id, { force: false });
 });
 
-test.serial(
-  'what was being started when containerd died is no burden to the next one',
-  async (t) => {
+const interruptedStarts = test.macro(async (t, options: Partial<RuntimeOptions>) => {
+  const host = await TestHost.start(options);
+  let left: string[] = ['not stopped'];
+  try {
     for (const afterMs of [5, 20, 40, 60, 90]) {
       const id = await host.create('exec sleep 600');
       const start = host.runtime.start(id, soon()).catch((error) => error.code);
@@ -165,9 +168,20 @@ test.serial(
       await host.runtime.remove(other, { force: true });
     }
     for (let turn = 0; host.daemon.processes().length > 0 && turn < 200; turn += 1) await delay(50);
-    t.deepEqual(host.daemon.processes(), []);
-  },
+  } finally {
+    left = await host.daemon.stop();
+  }
+  t.deepEqual(left, []);
+});
+
+test.serial(
+  'what was being started when containerd died is no burden to the next',
+  interruptedStarts,
+  {},
 );
+test.serial('nor is it where containers share their shims', interruptedStarts, {
+  shimGroup: shimGroups(() => 'service', 'nonce'),
+});
 
 test.serial(
   'a container that was removed behind our back is gone after the next listing',
