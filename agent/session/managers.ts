@@ -37,7 +37,8 @@ export class ManagerDirectory {
   }
 
   /** Targets to try one after the other; the one that was just `lost` is the last of them. */
-  targets(lost?: string): string[] {
+  targets(lost?: string, localOnly = false): string[] {
+    if (localOnly && this.#local !== undefined) return [this.#local];
     const others = this.#managers
       .filter(({ nodeId }) => this.#local === undefined || nodeId !== this.#nodeId)
       .map(({ address }) => ({ address, key: this.#random.next() }))

@@ -52,6 +52,11 @@ const BACKOFF_MOST_MS = 8_000;
 /** This host's own manager is being started or restarted: no crowd is to be kept off it. */
 const LOCAL_BACKOFF_MOST_MS = 200;
 /**
+ * At its start an agent gives its own manager, which starts with it, this time before it looks elsewhere: a session
+ * there outlives the network, and the manager knows that its host lives while the agent restarts.
+ */
+const LOCAL_START_MS = 10_000;
+/**
  * Never longer than this many heartbeats between two tries: a leader that has just begun counts a node as
  * down after three, and after an outage of the managers their agents must be back by then.
  */
@@ -146,9 +151,11 @@ export class AgentSession implements Session {
     let backoffMs = BACKOFF_FIRST_MS;
     let periodMs = 1_000;
     let lost: string | undefined;
+    const localOnlyUntilMs = clock.monotonicMs() + LOCAL_START_MS;
     while (!this.#isOver()) {
       let wasWelcome = false;
-      for (const target of managers.targets(lost)) {
+      const localOnly = lost === undefined && clock.monotonicMs() < localOnlyUntilMs;
+      for (const target of managers.targets(lost, localOnly)) {
         if (this.#isOver()) return;
         const session = new OpenSession(this.#deps, target, this.#reports, () => this.#applied);
         this.#current = session;

@@ -142,15 +142,15 @@ test('a session says hello first, and beats at the period it is told', async (t)
   t.deepEqual(last().kinds(), ['hello', 'heartbeat', 'heartbeat', 'heartbeat']);
 });
 
-test('the manager of this host is asked first, the others when it does not answer', async (t) => {
+test('the manager of this host is asked first, and at the start alone for a while', async (t) => {
   const { streams, last, clock } = setUp(['m1:2377', 'm2:2377'], 'unix:///run/manager.sock');
   await settle();
-  t.is(last().target, 'unix:///run/manager.sock');
-  last().break();
-  await settle();
-  t.regex(last().target, /^m\d:2377$/);
-  await clock.advance(2_000); // no welcome either
-  t.is(streams.length, 3);
+  for (let tries = 0; tries < 20; tries++) {
+    last().break();
+    await clock.advance(300);
+  }
+  t.deepEqual([...new Set(streams.map(({ target }) => target))], ['unix:///run/manager.sock']);
+  await clock.advance(10_000); // no welcome: then the others too
   t.is(new Set(streams.map(({ target }) => target)).size, 3);
 });
 
