@@ -161,6 +161,8 @@ export class SimNode implements ObservedNode {
     this.#inbox = [];
     for (const packet of waiting) this.#receive(packet);
     if (this.#outstanding !== undefined) this.#finish();
+    // Before anything is applied: the observer judges a commit by the members that made it.
+    this.#pump();
     this.#apply();
   }
 
