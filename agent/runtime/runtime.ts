@@ -1,10 +1,8 @@
-import { type Clock, sleep, type Timer } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
 import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
-import { type TaskProcess, TaskStatus } from '../../shared/gen/containerd/tasks.ts';
 import type { Mount } from '../../shared/gen/containerd/types.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Image } from '../image/types.ts';
-import { Broadcast } from './broadcast.ts';
 import { allCapabilities } from './capabilities.ts';
 import { Entry } from './entry.ts';
 import { CgroupFiles, cgroupMounts } from './io/cgroup-files.ts';
@@ -15,12 +13,11 @@ import { startExec } from './io/exec.ts';
 import { Fifos } from './io/fifos.ts';
 import { coreCount, hostFacts, lastCapability, missingPath } from './io/host.ts';
 import { readLogFiles } from './io/log-files.ts';
-import { processStartMs } from './io/processes.ts';
-import { type TaskEvent, taskEvents, toMs } from './io/task-events.ts';
 import { ImageUserFiles, readUserFiles } from './io/user-files.ts';
 import { Limiter } from './limiter.ts';
 import { NEW_LIFE, startFailureCode } from './record.ts';
 import { buildSpec, execProcess, type HostFacts } from './spec.ts';
+import { ContainerTable, noSuchContainer } from './table.ts';
 import type {
   Container,
   ContainerConfig,
@@ -72,20 +69,13 @@ export type RuntimeOptions = Readonly<{
 
 const SHIM_GROUP = 'io.containerd.runc.v2.group';
 const STARTS_PER_CORE = 2;
-const RECONNECT_MIN_MS = 50;
-const RECONNECT_MAX_MS = 2_000;
-const ORPHANS_AFTER_MS = [0, 2_000];
 /** A shared shim may be on its way out when a start is sent to it. */
 const SHIM_GONE = /ttrpc: closed|failed to start shim/;
 const START_TRIES = 3;
 const FORCE_KILL_MS = 10_000;
-const KILLED = 128 + 9;
 const SIGKILL = 9;
 
-/**
- * Containers by containerd. `open` lists what there is; from then on this process's table is kept true by
- * containerd's events, and by listing again whenever the connection was lost.
- */
+/** Containers by containerd: what can be asked of them. `table.ts` knows how they fare. */
 export class ContainerdRuntime implements Runtime {
   readonly #options: RuntimeOptions;
   readonly #host: HostFacts;
@@ -95,12 +85,7 @@ export class ContainerdRuntime implements Runtime {
   readonly #fifos: Fifos;
   readonly #users: ImageUserFiles;
   readonly #starts: Limiter;
-  readonly #deletes: Limiter;
-  readonly #entries = new Map<string, Entry>();
-  readonly #events = new Broadcast<RuntimeEvent>({ kind: 'resync' });
-  readonly #closing = new AbortController();
-  #pump: Promise<void> | undefined;
-  #sweeps: readonly Timer[] = [];
+  readonly #table: ContainerTable;
 
   constructor(options: RuntimeOptions) {
     const { client, stateDir, runDir, snapshotter = 'overlayfs' } = options;
@@ -119,27 +104,26 @@ export class ContainerdRuntime implements Runtime {
     this.#users = new ImageUserFiles(client, snapshotter);
     const width = options.startConcurrency ?? STARTS_PER_CORE * coreCount();
     this.#starts = new Limiter(width);
-    this.#deletes = new Limiter(width);
+    this.#table = new ContainerTable({
+      client,
+      store: this.#store,
+      folders: this.#folders,
+      cgroups: this.#cgroups,
+      cgroupOf: (id) => this.#cgroup(id),
+      width,
+      clock: options.clock,
+      log: options.log,
+    });
   }
 
   /** Resolves once all containers are known. To be called once, before anything else. */
-  async open(signal: AbortSignal): Promise<void> {
-    const listed = Promise.withResolvers<void>();
-    const onAbort = () => listed.reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    this.#pump = this.#follow(listed.resolve);
-    try {
-      await listed.promise;
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
+  open(signal: AbortSignal): Promise<void> {
+    return this.#table.open(signal);
   }
 
   /** Containers run on. */
   async close(): Promise<void> {
-    this.#closing.abort();
-    for (const timer of this.#sweeps) timer.cancel();
-    await this.#pump;
+    await this.#table.close();
     this.#cgroups.close();
   }
 
@@ -151,12 +135,12 @@ export class ContainerdRuntime implements Runtime {
   ): Promise<void> {
     signal.throwIfAborted();
     const { id } = config;
-    if (this.#entries.has(id)) {
+    if (this.#table.get(id) !== undefined) {
       throw new ShoalError('already-exists', `container ${id} exists already`);
     }
     checkBinds(config);
     const entry = new Entry(config, NEW_LIFE);
-    this.#entries.set(id, entry);
+    this.#table.add(entry);
     await entry.serial.run(async () => {
       try {
         const users = await this.#users.get(config.chainId);
@@ -170,19 +154,19 @@ export class ContainerdRuntime implements Runtime {
       } catch (error) {
         // What cannot be taken back now (containerd is away) is found when its records are listed again.
         await this.#discard(id).catch(() => undefined);
-        this.#entries.delete(id);
+        this.#table.drop(entry);
         throw error;
       }
     });
   }
 
   async start(id: string, signal: AbortSignal): Promise<{ pid: number; startedAtMs: number }> {
-    const entry = this.#entry(id);
+    const entry = this.#table.need(id);
     return entry.serial.run(() => this.#starts.run(() => this.#start(entry, signal), signal));
   }
 
   async kill(id: string, signal: number): Promise<void> {
-    const entry = this.#entry(id);
+    const entry = this.#table.need(id);
     if (entry.state.status === 'created') {
       throw new ShoalError('failed-precondition', `container ${id} is not running`);
     }
@@ -191,7 +175,7 @@ export class ContainerdRuntime implements Runtime {
 
   async remove(id: string, { force }: { force: boolean }): Promise<void> {
     for (;;) {
-      const entry = this.#entries.get(id);
+      const entry = this.#table.get(id);
       if (entry === undefined) return;
       if (entry.alive) {
         if (!force) {
@@ -208,11 +192,11 @@ export class ContainerdRuntime implements Runtime {
   }
 
   async list(): Promise<readonly Container[]> {
-    return [...this.#entries.values()].map(({ config, state }) => ({ config, state }));
+    return this.#table.all().map(({ config, state }) => ({ config, state }));
   }
 
   async get(id: string): Promise<Container | undefined> {
-    const entry = this.#entries.get(id);
+    const entry = this.#table.get(id);
     return entry && { config: entry.config, state: entry.state };
   }
 
@@ -220,12 +204,12 @@ export class ContainerdRuntime implements Runtime {
     id: string,
     signal: AbortSignal,
   ): Promise<{ exitCode: number; oomKilled: boolean; atMs: number }> {
-    const entry = this.#entry(id);
+    const entry = this.#table.need(id);
     return entry.state.status === 'exited' ? entry.end() : entry.nextEnd(signal);
   }
 
   events(signal: AbortSignal): AsyncIterable<RuntimeEvent> {
-    return this.#events.listen(signal);
+    return this.#table.listen(signal);
   }
 
   async exec(id: string, exec: ExecConfig, signal: AbortSignal): Promise<ExecProcess> {
@@ -254,12 +238,12 @@ export class ContainerdRuntime implements Runtime {
   }
 
   logs(id: string, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine> {
-    const { entry, over } = { entry: this.#entry(id), over: this.#logsOver };
+    const { entry, over } = { entry: this.#table.need(id), over: this.#logsOver };
     return readLogFiles(this.#folders.logs(id), query, () => over(entry), signal);
   }
 
   async stats(id: string): Promise<ContainerStats | undefined> {
-    const entry = this.#entry(id);
+    const entry = this.#table.need(id);
     if (!entry.alive) return undefined;
     return this.#cgroups.stats(this.#cgroup(id), entry.state.pid, this.#options.clock.now());
   }
@@ -272,9 +256,9 @@ export class ContainerdRuntime implements Runtime {
   async #start(entry: Entry, signal: AbortSignal): Promise<{ pid: number; startedAtMs: number }> {
     const { config } = entry;
     const { id } = config;
-    if (this.#entries.get(id) !== entry) throw notFound(id);
+    if (!this.#table.holds(entry)) throw noSuchContainer(id);
     if (entry.alive) return { pid: entry.state.pid, startedAtMs: entry.state.startedAtMs };
-    if (entry.taskLeft) await this.#dropTask(entry, 'kill');
+    if (entry.taskLeft) await this.#table.dropTask(entry, 'kill');
     entry.mounts ??= await this.#store.mounts(config);
     entry.oomSeen = false;
     // containerd connects no stdin beside a log helper. A terminal is open all the same.
@@ -305,7 +289,7 @@ export class ContainerdRuntime implements Runtime {
         this.#options.log.debug('container: tried again', { id, error: error.message });
         // Of a start that was cut short, by a crash of ours or of containerd's.
         await this.#store.killAndDeleteTask(id);
-        await this.#endOrphan(id);
+        await this.#table.endOrphan(id);
       }
     }
   }
@@ -327,191 +311,6 @@ export class ContainerdRuntime implements Runtime {
     entry.failedToStart(messageOf(failure), startFailureCode(messageOf(error)));
     this.#folders.noteLife(entry.config.id, entry.life);
     return failure;
-  }
-
-  /** Runs until `close`: subscribe, list, follow; again after each loss of the connection. */
-  async #follow(onListed: () => void): Promise<void> {
-    const { client, clock, log } = this.#options;
-    const { signal } = this.#closing;
-    let delayMs = RECONNECT_MIN_MS;
-    while (!signal.aborted) {
-      try {
-        for await (const event of taskEvents(client, signal)) {
-          if (event.kind !== 'subscribed') {
-            this.#onEvent(event);
-            continue;
-          }
-          await this.#resync();
-          delayMs = RECONNECT_MIN_MS;
-          onListed();
-          this.#events.emit({ kind: 'resync' });
-        }
-      } catch (error) {
-        if (signal.aborted) return;
-        log.warn('containerd: connection lost, trying again', { error: messageOf(error) });
-      }
-      await sleep(clock, delayMs, signal).catch(() => undefined);
-      delayMs = Math.min(delayMs * 2, RECONNECT_MAX_MS);
-    }
-  }
-
-  #onEvent(event: Exclude<TaskEvent, { kind: 'subscribed' }>): void {
-    const entry = this.#entries.get(event.containerId);
-    if (entry === undefined) return;
-    if (event.kind === 'oom') {
-      entry.oomSeen = true;
-      this.#events.emit({ kind: 'oom', id: event.containerId });
-      return;
-    }
-    if (event.id !== event.containerId) return;
-    const { pid, exitCode, atMs } = event;
-    // In turn: the end of a short life is often told before its start has been answered.
-    this.#inTurn(entry, async () => {
-      if (entry.alive && entry.state.pid === pid) await this.#finish(entry, exitCode, atMs);
-    });
-  }
-
-  async #resync(): Promise<void> {
-    const before = new Set(this.#entries.keys());
-    const [configs, tasks] = await Promise.all([this.#store.configs(), this.#store.tasks()]);
-    const listed = new Set(configs.map(({ id }) => id));
-    for (const id of before) {
-      const entry = this.#entries.get(id);
-      // Removed behind our back. One that is being made may not have its record yet.
-      if (entry === undefined || listed.has(id) || entry.serial.busy) continue;
-      this.#entries.delete(id);
-      entry.gone(notFound(id));
-    }
-    await this.#folders.removeOthers(new Set([...listed, ...this.#entries.keys()]));
-    const turns: Promise<void>[] = [];
-    for (const config of configs) {
-      const known = this.#entries.get(config.id);
-      const entry = known ?? new Entry(config, this.#folders.readLife(config.id));
-      if (known === undefined) this.#entries.set(config.id, entry);
-      const { busy } = entry.serial;
-      const turn = this.#inTurn(entry, async () => {
-        const listed = tasks.get(config.id);
-        // What was listed before a start or an end that came meanwhile is old by now: asked again.
-        const doubtful = known !== undefined && (busy || !agrees(entry, listed));
-        await this.#reconcile(entry, doubtful ? await this.#store.task(config.id) : listed);
-      });
-      // Not waited for when something else is in progress: that may itself need what comes after us.
-      if (!busy) turns.push(turn);
-    }
-    await Promise.all(turns);
-    // Not waited for: nobody asks for them. Twice, since what was on its way when containerd died is only
-    // there a moment later.
-    for (const timer of this.#sweeps) timer.cancel();
-    this.#sweeps = ORPHANS_AFTER_MS.map((delayMs) =>
-      this.#options.clock.after(delayMs, () => {
-        this.#endOrphans().catch((error) => {
-          this.#options.log.warn('runtime: cannot end lost tasks', { error: messageOf(error) });
-        });
-      }),
-    );
-  }
-
-  /** What was being created when containerd died, it neither lists nor ends nor lets be made again. */
-  async #endOrphans(): Promise<void> {
-    if (this.#closing.signal.aborted) return;
-    const bundles = this.#store.bundles();
-    if (bundles.length > 0) {
-      const tasks = await this.#store.tasks();
-      const lost = bundles.filter(({ id }) => !tasks.has(id));
-      const turns = lost.map(({ id }) => {
-        const entry = this.#entries.get(id);
-        return entry === undefined
-          ? this.#endOrphan(id)
-          : this.#inTurn(entry, () => this.#endOrphan(id));
-      });
-      await Promise.all(turns);
-    }
-    await this.#store.endIdleShims();
-  }
-
-  /** Looks again: by now it may have been started, or its end been completed. */
-  async #endOrphan(id: string): Promise<void> {
-    if ((await this.#store.task(id)) !== undefined) return;
-    const bundle = this.#store.bundles().find((each) => each.id === id);
-    if (bundle === undefined) return;
-    this.#options.log.warn('container: containerd has lost its task, which is ended', { id });
-    await this.#store.endLostTask(bundle);
-    await this.#cgroups.remove(this.#cgroup(id));
-  }
-
-  async #reconcile(entry: Entry, task: TaskProcess | undefined): Promise<void> {
-    if (this.#entries.get(entry.config.id) !== entry) return;
-    const { clock } = this.#options;
-    switch (task?.status) {
-      case TaskStatus.RUNNING:
-      case TaskStatus.PAUSED:
-      case TaskStatus.PAUSING: {
-        if (entry.alive && entry.state.pid === task.pid) return;
-        const startedAtMs = entry.unresolved
-          ? entry.life.startedAtMs
-          : processStartMs(task.pid, clock.now());
-        entry.began(task.pid, startedAtMs, task.status !== TaskStatus.RUNNING);
-        this.#folders.noteLife(entry.config.id, entry.life);
-        return;
-      }
-      case TaskStatus.STOPPED:
-        entry.taskLeft = true;
-        if (entry.life.finishedAtMs === 0) {
-          await this.#finish(entry, task.exitStatus, toMs(task.exitedAt) || clock.now());
-        } else await this.#dropTask(entry);
-        return;
-      case undefined:
-        // Its shim was killed, or the machine went down.
-        entry.taskLeft = false;
-        if (entry.unresolved) await this.#finish(entry, KILLED, clock.now());
-        return;
-      default:
-        // Made but never started: of a start that was cut short.
-        await this.#store.killAndDeleteTask(entry.config.id);
-        entry.taskLeft = false;
-    }
-  }
-
-  /** How it ended is on disk before containerd may forget it, and told before the cleaning up. */
-  async #finish(entry: Entry, exitCode: number, atMs: number): Promise<void> {
-    const { id } = entry.config;
-    const oomKilled = entry.oomSeen || this.#cgroups.oomKills(this.#cgroup(id)) > 0;
-    const startedAtMs = entry.life.startedAtMs || atMs;
-    const life = { startedAtMs, finishedAtMs: atMs, exitCode, oomKilled, error: '' };
-    this.#cgroups.forget(this.#cgroup(id));
-    this.#options.log.debug('container: ended', { id, exitCode, oomKilled });
-    let stored = true;
-    if (!entry.removing) {
-      try {
-        await this.#folders.storeLife(id, life);
-      } catch (error) {
-        stored = false;
-        this.#options.log.error('cannot store how a container ended; its task is kept instead', {
-          id,
-          error: messageOf(error),
-        });
-      }
-    }
-    entry.ended(life);
-    this.#events.emit({ kind: 'exit', id, exitCode, oomKilled, atMs });
-    if (stored) await this.#dropTask(entry);
-    else entry.logsDone = true;
-  }
-
-  /**
-   * Gives the memory of its shim back, and waits for the log helper to have written all. `kill`: a start whose
-   * outcome was never known may have left it running.
-   */
-  async #dropTask(entry: Entry, how: 'ended' | 'kill' = 'ended'): Promise<void> {
-    const { id } = entry.config;
-    const drop = () =>
-      how === 'kill' ? this.#store.killAndDeleteTask(id) : this.#store.deleteTask(id);
-    try {
-      if (entry.taskLeft) await this.#deletes.run(drop);
-      entry.taskLeft = false;
-    } finally {
-      entry.logsDone = true;
-    }
   }
 
   async #killForGood(entry: Entry): Promise<void> {
@@ -537,12 +336,11 @@ export class ContainerdRuntime implements Runtime {
   async #removeResting(entry: Entry): Promise<boolean> {
     const { id } = entry.config;
     if (entry.alive) return false;
-    if (this.#entries.get(id) !== entry) return true;
+    if (!this.#table.holds(entry)) return true;
     entry.removing = true;
-    if (entry.taskLeft) await this.#dropTask(entry, 'kill');
+    if (entry.taskLeft) await this.#table.dropTask(entry, 'kill');
     await this.#discard(id);
-    this.#entries.delete(id);
-    entry.gone(notFound(id));
+    this.#table.drop(entry);
     return true;
   }
 
@@ -554,19 +352,8 @@ export class ContainerdRuntime implements Runtime {
     await this.#store.remove(id);
   }
 
-  /** Work that nobody waits for: its failure is logged, and mended at the next listing. */
-  #inTurn(entry: Entry, work: () => Promise<void>): Promise<void> {
-    return entry.serial.run(work).catch((error) => {
-      const { id } = entry.config;
-      this.#options.log.warn('container: cannot follow its state', {
-        id,
-        error: messageOf(error),
-      });
-    });
-  }
-
   readonly #logsOver = (entry: Entry): boolean => {
-    if (this.#entries.get(entry.config.id) !== entry) return true;
+    if (!this.#table.holds(entry)) return true;
     // One that is not started yet may still be: only a failed start will not write.
     const waiting = entry.state.status === 'created' && entry.state.error === '';
     return !waiting && !entry.alive && entry.logsDone;
@@ -582,30 +369,13 @@ export class ContainerdRuntime implements Runtime {
     return `${this.#host.cgroupParent}/${id}`;
   }
 
-  #entry(id: string): Entry {
-    const entry = this.#entries.get(id);
-    if (entry === undefined) throw notFound(id);
-    return entry;
-  }
-
   #running(id: string): Entry {
-    const entry = this.#entry(id);
+    const entry = this.#table.need(id);
     if (entry.state.status === 'running') return entry;
     const why =
       entry.state.status === 'paused' ? 'is paused, unpause the container first' : 'is not running';
     throw new ShoalError('failed-precondition', `container ${id} ${why}`);
   }
-}
-
-/** Whether a task's listing is what we know of its container. */
-function agrees(entry: Entry, task: TaskProcess | undefined): boolean {
-  return task?.status === TaskStatus.RUNNING || task?.status === TaskStatus.PAUSED
-    ? entry.alive && entry.state.pid === task.pid
-    : task === undefined && !entry.unresolved;
-}
-
-function notFound(id: string): ShoalError {
-  return new ShoalError('not-found', `No such container: ${id}`);
 }
 
 function checkBinds(config: ContainerConfig): void {

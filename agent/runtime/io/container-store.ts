@@ -154,6 +154,16 @@ export class ContainerStore {
     );
   }
 
+  async exists(id: string): Promise<boolean> {
+    try {
+      await this.#client.call(ContainersService.get, { id });
+      return true;
+    } catch (error) {
+      if (isShoalError(error, 'not-found')) return false;
+      throw error;
+    }
+  }
+
   /** The first process as it was specified, which further ones take after. */
   async firstProcess(id: string): Promise<OciProcess> {
     const { container } = await this.#client.call(ContainersService.get, { id });
