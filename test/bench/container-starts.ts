@@ -114,7 +114,7 @@ try {
   await daemon.stop();
   for (const folder of ['ctr', 'sys']) removeEverywhere(`${daemon.cgroupParent}/${folder}`);
   removeEverywhere(daemon.cgroupParent);
-  process.exit();
+  process.exitCode = 0;
 }
 
 function removeEverywhere(path: string): void {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { posix } from 'node:path';
-import { PassThrough, Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { extract } from 'tar-stream';
@@ -101,26 +101,30 @@ export class ArchivedFiles {
   }
 }
 
-/** A stream that may be compressed, uncompressed; told by its first bytes. */
-export function decompressed(source: AsyncIterable<Uint8Array>): Readable {
-  const out = new PassThrough();
-  const run = async () => {
+/** A stream that may be compressed, uncompressed; told by its first bytes. Throws `invalid-argument` for broken ones. */
+export async function* decompressed(
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, void> {
+  try {
     const iterator = source[Symbol.asyncIterator]();
     let head = new Uint8Array();
-    let done = false;
-    while (head.length < 4 && !done) {
+    for (let done = false; head.length < 4 && !done; ) {
       const next = await iterator.next();
       done = next.done === true;
       if (!next.done) head = Buffer.concat([head, next.value]);
     }
-    const whole = Readable.from(rest(head, iterator));
     const kind = compressionOf(head);
-    if (kind === 'gzip') await pipeline(whole, createGunzip(), out);
-    else if (kind === 'zstd') await pipeline(whole, createZstdDecompress(), out);
-    else await pipeline(whole, out);
-  };
-  run().catch((error) => out.destroy(error));
-  return out;
+    if (kind === 'none') {
+      yield* rest(head, iterator);
+      return;
+    }
+    const plain = kind === 'gzip' ? createGunzip() : createZstdDecompress();
+    // Its failure comes out of `plain` below.
+    pipeline(Readable.from(rest(head, iterator)), plain).catch(() => undefined);
+    for await (const chunk of plain as AsyncIterable<Buffer>) yield chunk;
+  } catch (error) {
+    throw unreadable(error);
+  }
 }
 
 async function* rest(
@@ -163,7 +167,8 @@ function clean(path: string): string {
   return posix.normalize(path).replace(/^(\.?\/)+/, '');
 }
 
-function unreadable(error: unknown): ShoalError {
+function unreadable(error: unknown): Error {
+  if (error instanceof ShoalError || (error as Error)?.name === 'AbortError') return error as Error;
   return new ShoalError('invalid-argument', `cannot read the archive: ${messageOf(error)}`, {
     cause: error,
   });

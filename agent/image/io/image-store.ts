@@ -32,6 +32,8 @@ export type ImageContent = Readonly<{
 }>;
 
 const MAX_CACHED = 512;
+/** What containerd says of bytes that are no layer; anything else of its failures is not the image's fault. */
+const BAD_LAYER = /archive\/tar|invalid tar header|gzip: |unexpected EOF|zstd/;
 const APPLY_DEADLINE_MS = 600_000;
 
 /** Names, contents and unpacked layers of images in containerd. */
@@ -197,7 +199,10 @@ export class ImageStore {
     } catch (error) {
       await this.#client.call(SnapshotsService.remove, { snapshotter, key }).catch(() => undefined);
       // Somebody else (another daemon in this namespace) was quicker.
-      if (!isShoalError(error, 'already-exists')) throw error;
+      if (isShoalError(error, 'already-exists')) return;
+      throw isShoalError(error, 'internal') && BAD_LAYER.test(error.message)
+        ? new ShoalError('invalid-argument', unreadableLayer(error.message), { cause: error })
+        : error;
     }
   }
 
@@ -238,6 +243,11 @@ export class ImageStore {
     }
     return bytes;
   }
+}
+
+/** Without the temporary path that containerd puts before its reason. */
+function unreadableLayer(message: string): string {
+  return `cannot unpack the layer: ${message.replace(/^.*tmpmounts\/\S+: /, '')}`;
 }
 
 /** The host's own first; another that was asked for by `--platform` is better than none. */

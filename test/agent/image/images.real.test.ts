@@ -197,6 +197,12 @@ test.serial('a root file system becomes an image; a compressed one is the same',
   const nameless = await images.import(chunks(tar), { ...options, reference: undefined });
   t.deepEqual(nameless.tags, []);
   t.is((await images.get(nameless.id)).id, nameless.id);
+  for (const junk of [Buffer.from('garbage'.repeat(500)), Buffer.from([0x1f, 0x8b, 1, 2, 3])]) {
+    t.regex(
+      await refused(images.import(chunks(junk), options)),
+      /^invalid-argument: cannot (read the archive: unknown|unpack the layer: archive\/tar: invalid)/,
+    );
+  }
   t.regex(
     await refused(images.import(chunks(tar), { ...options, changes: ['RUN x'] })),
     /^invalid-argument: run is not a valid change command/,
