@@ -111,6 +111,8 @@ container.register(RUNTIME, {
       runDir: join(flags.runDir, 'containers'),
       cgroupParent: flags.cgroupParent,
       runcRoot: join(flags.runDir, 'runc'),
+      // Of a containerd that is not ours nothing is known but its socket.
+      ...(flags.containerd === '' ? { containerdState: join(flags.runDir, 'containerd') } : {}),
       loggerPath: flags.loggerPath,
       shimGroup: shimGroups((config) => config.labels[SERVICE_ID_LABEL], newId(systemRandom)),
       clock: systemClock,
