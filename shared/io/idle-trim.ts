@@ -5,9 +5,9 @@ const CHECK_MS = 3_000;
 
 /**
  * Gives memory back while this thread idles. V8 collects when something allocates: what a start or a
- * burst of work left behind would stay for as long as the daemon idles after it (measured: 10 MiB for
- * each program after its start). A young generation that is small from the outset does that too, but
- * takes twice the CPU in large scheduling rounds. Needs `--expose-gc`, does nothing without it. Holds no
+ * burst of work left behind would stay for as long as the daemon idles after it (measured after a start:
+ * 10 MiB in shoald, 8 in the manager). A young generation of 1 MiB from the outset does that too, but
+ * takes up to twice the CPU in large scheduling rounds. Needs `--expose-gc`, does nothing without it. Holds no
  * process open.
  */
 export function trimWhenIdle(): void {
