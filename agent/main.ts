@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { container, type InjectionToken, instanceCachingFactory as once } from 'tsyringe';
+import { aborted } from '../shared/abort.ts';
 import { messageOf, ShoalError } from '../shared/errors.ts';
 import { CertificateAuthorityService } from '../shared/gen/shoal/v1/ca.ts';
 import { newId } from '../shared/ids.ts';
@@ -416,10 +417,7 @@ async function main(): Promise<void> {
   cleanup.defer(() => server.close());
   trimWhenIdle();
   log.info('shoald is up', { socket: flags.socket, version: VERSION });
-  await new Promise<void>((resolve) => {
-    stop.signal.addEventListener('abort', () => resolve(), { once: true });
-    if (stop.signal.aborted) resolve();
-  });
+  await aborted(stop.signal);
   log.info('shoald stops; containers run on');
 }
 

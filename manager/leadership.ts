@@ -1,3 +1,4 @@
+import { aborted } from '../shared/abort.ts';
 import { type Clock, sleep } from '../shared/clock.ts';
 import { messageOf } from '../shared/errors.ts';
 import type { Log } from '../shared/log.ts';
@@ -40,10 +41,7 @@ export async function superviseLeadership(
   const unsubscribe = consensus.onStatus((status) => {
     changes = changes.then(() => follow(status));
   });
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  await aborted(signal);
   unsubscribe();
   await changes;
   reign?.end.abort(new Error('the manager stops'));

@@ -3,6 +3,7 @@ import { watchFile } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { container, type InjectionToken, instanceCachingFactory as once } from 'tsyringe';
+import { aborted } from '../shared/abort.ts';
 import { sleep } from '../shared/clock.ts';
 import { isShoalError, messageOf } from '../shared/errors.ts';
 import { PeerService, type RaftMember } from '../shared/gen/shoal/v1/peer.ts';
@@ -214,10 +215,7 @@ async function main(): Promise<void> {
   trimWhenIdle();
   log.info('manager is up', { address: start.advertiseAddress });
 
-  await new Promise<void>((resolve) => {
-    if (stop.signal.aborted) resolve();
-    stop.signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  await aborted(stop.signal);
   log.info('manager stops');
   // The others need not wait for an election when the leader says that it goes.
   if (consensus.status().isLeader && consensus.status().members.length > 1) {

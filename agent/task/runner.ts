@@ -1,3 +1,4 @@
+import { aborted } from '../../shared/abort.ts';
 import { type Clock, sleep } from '../../shared/clock.ts';
 import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
 import type { Config, Secret } from '../../shared/gen/shoal/v1/objects.ts';
@@ -389,13 +390,6 @@ export class TaskRunner {
       }
     }
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
 
 /** Whether the promise settles within the time. */
