@@ -19,7 +19,7 @@ type FileSpec = SecretSpec | ConfigSpec;
 const MAX_DATA_BYTES = { secret: 500 * KIB, config: 1000 * KIB } as const;
 
 export async function createFile(
-  { store, writer, random }: ControlDeps,
+  { store, writer, random }: Pick<ControlDeps, 'store' | 'writer' | 'random'>,
   kind: FileKind,
   spec: FileSpec,
   signal?: AbortSignal,

@@ -1,0 +1,109 @@
+/**
+ * One manager's consensus and store in a process of its own, for store-writes.ts. Orders come over
+ * the channel of its parent; writes over a socket on loopback: frames of {u32 length, u32 id, value},
+ * each answered by {u32 id, u32 0 for done}. A write is a Config, checked and written as the Control
+ * service does it.
+ */
+import { createServer, type Socket } from 'node:net';
+import { createFile } from '../../manager/control/files.ts';
+import { startWorkerConsensus } from '../../manager/raft/io/start.ts';
+import { Store } from '../../manager/store/store.ts';
+import { StoreWriter } from '../../manager/store/writer.ts';
+import { messageOf } from '../../shared/errors.ts';
+import { ConfigSpec } from '../../shared/gen/shoal/v1/objects.ts';
+import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
+import { newId } from '../../shared/ids.ts';
+import { systemClock, systemRandom } from '../../shared/io/system.ts';
+import { silentLog } from '../../shared/log.ts';
+import { IdentityHolder, type TlsIdentity } from '../../shared/pki/identity.ts';
+
+export type StoreMemberInput = Readonly<{
+  folder: string;
+  port: number;
+  identity: TlsIdentity;
+  member: RaftMember;
+  members: readonly RaftMember[];
+  start: 'bootstrap' | 'join' | 'restart';
+}>;
+export type Order =
+  | Readonly<{ id: number; call: 'add'; member: RaftMember }>
+  | Readonly<{ id: number; call: 'status' }>;
+export type Reply = Readonly<{
+  id: number;
+  error?: string;
+  isLeader: boolean;
+  voters: number;
+  applied: number;
+  term: number;
+}>;
+
+const input = JSON.parse(process.argv[2] ?? '{}') as StoreMemberInput;
+const store = new Store();
+const { member, members, start } = input;
+const consensus = await startWorkerConsensus({
+  folder: input.folder,
+  listen: member.raftAddress,
+  identity: new IdentityHolder(input.identity),
+  start: start === 'restart' ? { kind: start } : { kind: start, member, members },
+  stateMachine: store,
+  log: silentLog,
+  logLevel: 'error',
+  fatal: (error) => {
+    process.stderr.write(`${error.stack}\n`);
+    process.exit(1);
+  },
+});
+const writer = new StoreWriter({ consensus, store, clock: systemClock, random: systemRandom });
+const deps = { store, writer, random: systemRandom };
+
+createServer(serve).listen(input.port, '127.0.0.1', () => tell(0));
+process.on('disconnect', () => process.exit(0));
+process.on('message', (order: Order) => {
+  const done = order.call === 'add' ? consensus.addMember(order.member) : Promise.resolve();
+  done.then(
+    () => tell(order.id),
+    (error: unknown) => tell(order.id, messageOf(error)),
+  );
+});
+
+function tell(id: number, error?: string): void {
+  const { isLeader, members: all, appliedIndex, term } = consensus.status();
+  const voters = all.filter(({ learner }) => !learner).length;
+  const reply: Reply = { id, isLeader, voters, applied: appliedIndex, term };
+  process.send?.(error === undefined ? reply : { ...reply, error });
+}
+
+function serve(socket: Socket): void {
+  socket.setNoDelay(true);
+  let rest: Buffer = Buffer.alloc(0);
+  // One segment for all that was answered in a turn, as any server that expects load does.
+  let answers: Buffer[] = [];
+  const answer = (id: number, code: number) => {
+    const frame = Buffer.allocUnsafe(8);
+    frame.writeUInt32BE(id, 0);
+    frame.writeUInt32BE(code, 4);
+    if (answers.push(frame) > 1) return;
+    setImmediate(() => {
+      socket.write(Buffer.concat(answers));
+      answers = [];
+    });
+  };
+  socket.on('error', () => socket.destroy());
+  socket.on('data', (chunk: Buffer) => {
+    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    let at = 0;
+    while (rest.length - at >= 8) {
+      const end = at + 4 + rest.readUInt32BE(at);
+      if (rest.length < end) break;
+      const id = rest.readUInt32BE(at + 4);
+      const data = Buffer.from(rest.subarray(at + 8, end));
+      const spec = ConfigSpec.fromPartial({ name: `bench-${newId(systemRandom)}`, data });
+      createFile(deps, 'config', spec).then(
+        () => answer(id, 0),
+        () => answer(id, 1),
+      );
+      at = end;
+    }
+    rest = rest.subarray(at);
+  });
+}
