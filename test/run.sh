@@ -28,17 +28,20 @@ layers() {
   modules=$(sed -n 's/.*(\([0-9]*\) modules.*/\1/p' "$out/layers" | tail -n 1)
   [ "${modules:-0}" -ge 100 ] || { cat "$out/layers"; echo "only ${modules:-0} modules were seen"; return 1; }
 }
-suite() { # suite NAME AVA_ARGUMENTS...: an ava run, its tests counted one by one
+# An ava run. test/support/tally.ts notes each test's end, also of those that hang; ava's own words go with a failure.
+suite() { # suite NAME AVA_ARGUMENTS...
   local name=$1 start=$SECONDS status ok bad; shift
-  ava --tap "$@" >"$out/tap" 2>"$out/tap.err"; status=$?
-  ok=$(grep -c '^ok ' "$out/tap"); bad=$(grep -c '^not ok ' "$out/tap")
-  # A file that does not load, or a run that dies, is a failure too.
-  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then bad=1; fi
+  : >"$out/tally"
+  SHOAL_TEST_TALLY="$out/tally" ava "$@" >"$out/ava" 2>&1; status=$?
+  ok=$(grep -c '^ok ' "$out/tally"); bad=$(grep -c '^not ok ' "$out/tally")
+  # A run that fails without a failed test, that ran none, or whose end was not seen, is a failure too.
+  if [ "$bad" -eq 0 ] && { [ "$status" -ne 0 ] || [ "$ok" -eq 0 ] || ! grep -qx end "$out/tally"; }; then bad=1; fi
   passed=$((passed + ok)); failed=$((failed + bad))
   echo "$([ "$bad" -eq 0 ] && echo 'ok   ' || echo 'FAIL ') $name: $ok passed, $bad failed ($((SECONDS - start)) s)"
   if [ "$bad" -ne 0 ]; then
-    awk '/^not ok /{show=1} /^ok /{show=0} show' "$out/tap" | head -n 400 | sed 's/^/      /'
-    tail -n 40 "$out/tap.err" | sed 's/^/      /'
+    grep '^not ok ' "$out/tally" | head -n 100 | sed 's/^/      /'
+    # The failures stand last, each with its difference and stack.
+    grep -v '^  *✔ ' "$out/ava" | tail -n 300 | sed 's/^/      /'
   fi
 }
 
