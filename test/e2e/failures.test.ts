@@ -13,19 +13,10 @@ test.serial(
   async (t) => {
     const manager = cluster.host(1);
     await cluster.ready(manager, 3);
-    await cluster.ok(manager, 'network', 'create', '-d', 'overlay', 'net');
+    await cluster.ok(manager, 'network create -d overlay net');
     await cluster.ok(
       manager,
-      'service',
-      'create',
-      '--name',
-      'steady',
-      '--replicas',
-      '6',
-      '--network',
-      'net',
-      '--publish',
-      '8081:80',
+      'service create --name steady --replicas 6 --network net --publish 8081:80',
       IMAGE,
     );
     const before = await cluster.running(manager, 'steady', 6);
@@ -36,7 +27,7 @@ test.serial(
       await cluster.local('kill', '--host', follower.name, '--only', part);
       await until(
         `${follower.name} to be back`,
-        async () => (await cluster.docker(follower, 'node', 'ls')).code === 0,
+        async () => (await cluster.docker(follower, 'node ls')).code === 0,
       );
       await cluster.ready(manager, 3);
       // The wiring stayed: the port answers on that host.
@@ -57,7 +48,7 @@ test.serial(
     if (there === undefined) throw new Error('no task there');
     await until(
       'an exec in a container that outlived them',
-      async () => (await cluster.execIn(there, 'echo', 'alive')).stdout === 'alive\n',
+      async () => (await cluster.execIn(there, 'echo alive')).stdout === 'alive\n',
     );
   },
 );
@@ -67,15 +58,14 @@ test.serial(
   async (t) => {
     const leader = await cluster.leader(cluster.host(1));
     const other = cluster.hosts.find(({ name }) => name !== leader.name) ?? cluster.host(2);
-    await cluster.ok(other, 'service', 'create', '--name', 'grow', '--replicas', '2', IMAGE);
-    await cluster.ok(other, 'service', 'scale', '-d', 'grow=14');
+    await cluster.ok(other, 'service create --name grow --replicas 2', IMAGE);
+    await cluster.ok(other, 'service scale -d grow=14');
     await cluster.local('kill', '--host', leader.name);
     // Writes go on elsewhere.
     await until(
       'a write to be accepted',
       async () =>
-        (await cluster.docker(other, 'config', 'create', 'after-death', '/etc/hostname')).code ===
-        0,
+        (await cluster.docker(other, 'config create after-death /etc/hostname')).code === 0,
     );
     const dead = (await cluster.nodes(other)).find(
       ({ Description }) => Description.Hostname === leader.name,
@@ -98,7 +88,7 @@ test.serial(
         .length,
       14,
     );
-    await cluster.ok(other, 'service', 'rm', 'grow');
+    await cluster.ok(other, 'service rm grow');
   },
 );
 
@@ -108,7 +98,7 @@ test.serial('a host that lost power comes back, and is used again', async (t) =>
   const id = (await cluster.nodes(manager)).find(
     ({ Description }) => Description.Hostname === victim.name,
   )?.ID;
-  await cluster.ok(manager, 'service', 'scale', '-d', 'steady=6');
+  await cluster.ok(manager, 'service scale -d steady=6');
   await cluster.running(manager, 'steady', 6);
   await cluster.local('kill', '--host', victim.name);
   await until('the node to be down', async () =>
@@ -122,14 +112,14 @@ test.serial('a host that lost power comes back, and is used again', async (t) =>
   });
   await cluster.local('start', '--host', victim.name);
   await cluster.ready(manager, 3);
-  await cluster.ok(manager, 'service', 'scale', '-d', 'steady=12');
+  await cluster.ok(manager, 'service scale -d steady=12');
   const tasks = await cluster.running(manager, 'steady', 12);
   t.true(tasks.some(({ NodeID }) => NodeID === id));
   await until('the port to answer on the host that came back', async () =>
     cluster.fetchFrom(manager, `http://${victim.address}:8081/cgi-bin/index.cgi`),
   );
   await until('no container of a lost task', async () => {
-    const shown = (await cluster.ok(victim, 'ps', '-q')).split('\n').filter(Boolean).length;
+    const shown = (await cluster.ok(victim, 'ps -q')).split('\n').filter(Boolean).length;
     return (
       shown ===
       (await cluster.tasks(manager, 'steady')).filter(
@@ -161,7 +151,7 @@ test.serial(
     await until('exactly 12 containers in the cluster', async () => {
       const counts = await Promise.all(
         cluster.hosts.map(
-          async (host) => (await cluster.ok(host, 'ps', '-q')).split('\n').filter(Boolean).length,
+          async (host) => (await cluster.ok(host, 'ps -q')).split('\n').filter(Boolean).length,
         ),
       );
       return counts.reduce((sum, count) => sum + count, 0) === 12;
@@ -172,10 +162,7 @@ test.serial(
 test.serial('all hosts lose power and come back with their state', async (t) => {
   const before = await cluster.ok(
     cluster.host(1),
-    'service',
-    'inspect',
-    'steady',
-    '--format',
+    'service inspect steady --format',
     '{{.ID}} {{.Spec.Mode.Replicated.Replicas}}',
   );
   const nodes = (await cluster.nodes(cluster.host(1))).map(({ ID }) => ID).sort();
@@ -186,16 +173,13 @@ test.serial('all hosts lose power and come back with their state', async (t) => 
   t.is(
     await cluster.ok(
       manager,
-      'service',
-      'inspect',
-      'steady',
-      '--format',
+      'service inspect steady --format',
       '{{.ID}} {{.Spec.Mode.Replicated.Replicas}}',
     ),
     before,
   );
   t.deepEqual((await cluster.nodes(manager)).map(({ ID }) => ID).sort(), nodes);
-  t.regex(await cluster.ok(manager, 'config', 'ls'), /after-death/);
+  t.regex(await cluster.ok(manager, 'config ls'), /after-death/);
   await cluster.running(manager, 'steady', 12);
   for (const host of cluster.hosts) {
     await until(`the port to answer on ${host.name}`, async () =>

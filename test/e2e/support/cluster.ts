@@ -99,15 +99,23 @@ export class TestCluster {
     ]);
   }
 
-  /** The unmodified docker CLI. */
-  async docker(host: Host, ...args: string[]): Promise<Output> {
-    return output('docker', ['-H', `unix://${host.socket}`, ...args]);
+  /** The unmodified docker CLI. Blanks part the words of `command`; `args` go as they are. */
+  async docker(host: Host, command: string, ...args: string[]): Promise<Output> {
+    return output('docker', [
+      '-H',
+      `unix://${host.socket}`,
+      ...command.trim().split(/\s+/),
+      ...args,
+    ]);
   }
 
   /** As `docker`, but a failure is an error. */
-  async ok(host: Host, ...args: string[]): Promise<string> {
-    const { code, stdout, stderr } = await this.docker(host, ...args);
-    if (code !== 0) throw new Error(`docker ${args.join(' ')} on ${host.name}: ${stderr}${stdout}`);
+  async ok(host: Host, command: string, ...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.docker(host, command, ...args);
+    if (code !== 0) {
+      const said = `${stderr}${stdout}`;
+      throw new Error(`docker ${[command, ...args].join(' ')} on ${host.name}: ${said}`);
+    }
     return stdout.trim();
   }
 
@@ -200,20 +208,25 @@ export class TestCluster {
     });
   }
 
+  /** `docker service create` of a service of the test image; `args` are its command. */
+  create(host: Host, name: string, flags: string, ...args: string[]): Promise<string> {
+    return this.ok(host, `service create --name ${name} ${flags}`, IMAGE, ...args);
+  }
+
   /** The first line of `GET http://address:port/path` from a host's namespace; undefined when nobody answers. */
   async fetchFrom(host: Host, url: string): Promise<string | undefined> {
     const { code, stdout } = await this.exec(host, 'curl', '-sS', '--max-time', '2', url);
     return code === 0 ? stdout.trim() : undefined;
   }
 
-  /** Output of a command in a task's container. */
-  async execIn(task: TaskView, ...command: string[]): Promise<Output> {
+  /** Output of a command in a task's container. Blanks part the words of `command`; `args` go as they are. */
+  async execIn(task: TaskView, command: string, ...args: string[]): Promise<Output> {
     const id = task.Status.ContainerStatus?.ContainerID;
     const node = (await this.nodes(await this.anyAlive())).find(({ ID }) => ID === task.NodeID);
     const host = this.hosts.find(({ name }) => name === node?.Description.Hostname);
     if (id === undefined || host === undefined)
       throw new Error(`task ${task.ID} has no container on a known host`);
-    return this.docker(host, 'exec', id, ...command);
+    return this.docker(host, `exec ${id} ${command}`, ...args);
   }
 
   async anyAlive(): Promise<Host> {
@@ -222,6 +235,13 @@ export class TestCluster {
     }
     throw new Error('no manager answers');
   }
+}
+
+/** How many of the tasks each node has, the fewest first. */
+export function spread(tasks: readonly TaskView[]): number[] {
+  const counts = new Map<string, number>();
+  for (const { NodeID } of tasks) counts.set(NodeID, (counts.get(NodeID) ?? 0) + 1);
+  return [...counts.values()].sort((a, b) => a - b);
 }
 
 /** Asks again until there is an answer; the bound is there to end a broken test, not to time a good one. */
