@@ -33,6 +33,7 @@ import { EngineServer } from './engine/io/server.ts';
 import { registryAuth } from './engine/registry-auth.ts';
 import { engineRoutes } from './engine/routes/all.ts';
 import type { ControlClient } from './engine/types.ts';
+import { SHOAL_VERSION } from './engine/version.ts';
 import { type AgentFlags, agentFlags } from './flags.ts';
 import { ContainerdImages } from './image/images.ts';
 import { LogPublisher } from './logs/publisher.ts';
@@ -59,7 +60,6 @@ import { assignmentFile } from './task/io/assignment-file.ts';
 import { TaskManager } from './task/manager.ts';
 import { LocalVolumes } from './volume/io/local-volumes.ts';
 
-const VERSION = '0.1.0';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CONTAINERD_WITHIN_MS = 30_000;
 const RENEW_WITHIN_MS = 10_000;
@@ -174,7 +174,6 @@ function managerSocket(flags: AgentFlags): string {
 function describe(flags: AgentFlags, dataPathAddress: string) {
   return describeHost({
     hostname: flags.hostname,
-    engineVersion: VERSION,
     labels: flags.labels,
     dataPathAddress,
   });
@@ -405,7 +404,7 @@ async function main(): Promise<void> {
       hostname: flags.hostname,
       stateDirectory: flags.stateDir,
       containerdVersion,
-      shoalVersion: VERSION,
+      shoalVersion: SHOAL_VERSION,
     }),
     processes: processTable(),
     clock: systemClock,
@@ -416,7 +415,7 @@ async function main(): Promise<void> {
   await server.listen();
   cleanup.defer(() => server.close());
   trimWhenIdle();
-  log.info('shoald is up', { socket: flags.socket, version: VERSION });
+  log.info('shoald is up', { socket: flags.socket, version: SHOAL_VERSION });
   await aborted(stop.signal);
   log.info('shoald stops; containers run on');
 }

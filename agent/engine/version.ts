@@ -2,8 +2,13 @@ import { HttpError } from './http.ts';
 
 export const API_VERSION = '1.48';
 export const MIN_API_VERSION = '1.24';
-/** The daemon version that clients are told: features are decided by the API version, not by this. */
+/**
+ * The daemon version that clients are told, of this host and of the nodes of its cluster: they compare it as
+ * Docker's. Features are decided by the API version, not by this.
+ */
 export const ENGINE_VERSION = '28.2.2';
+/** Our own, that of package.json. */
+export const SHOAL_VERSION = '0.1.0';
 
 const MAX_MINOR = 48;
 const MIN_MINOR = 24;

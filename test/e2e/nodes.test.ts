@@ -15,7 +15,9 @@ test.serial('all hosts are ready managers, one of them leads', async (t) => {
     await cluster.ok(cluster.host(3), 'info'),
     /Swarm: active[\s\S]*Is Manager: true[\s\S]*Managers: 3/,
   );
-  t.regex(await cluster.ok(cluster.host(3), 'version'), /Server/);
+  const version = await cluster.ok(cluster.host(3), 'version --format {{.Server.Version}}');
+  const listed = await cluster.ok(cluster.host(3), 'node ls --format {{.EngineVersion}}');
+  t.deepEqual(listed.split('\n'), [version, version, version]);
 });
 
 test.serial('a host joins with a token as a worker, and leaves again', async (t) => {

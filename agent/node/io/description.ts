@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { cpus, networkInterfaces, totalmem } from 'node:os';
 import { NodeDescription } from '../../../shared/gen/shoal/v1/objects.ts';
 import { NANO_CPUS_PER_CPU } from '../../../shared/model/units.ts';
+import { ENGINE_VERSION } from '../../engine/version.ts';
 import type { InterfaceAddress } from '../address.ts';
 
 const VXLAN_OVERHEAD_BYTES = 50; // outer Ethernet, IPv4, UDP and VXLAN headers
@@ -28,7 +29,6 @@ export function hostInterfaces(): InterfaceAddress[] {
 /** What the cluster is told of this host. */
 export function describeHost(options: {
   hostname: string;
-  engineVersion: string;
   labels: Readonly<Record<string, string>>;
   dataPathAddress: string;
 }): NodeDescription {
@@ -36,7 +36,7 @@ export function describeHost(options: {
     hostname: options.hostname,
     platform: { architecture: ARCHITECTURES[process.arch] ?? process.arch, os: 'linux' },
     resources: { nanoCpus: cpus().length * NANO_CPUS_PER_CPU, memoryBytes: totalmem() },
-    engineVersion: options.engineVersion,
+    engineVersion: ENGINE_VERSION,
     engineLabels: { ...options.labels },
     plugins: PLUGINS,
     dataPathAddress: options.dataPathAddress,
