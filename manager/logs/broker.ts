@@ -1,3 +1,4 @@
+import { Channel } from '../../shared/channel.ts';
 import { type Clock, sleep, type Timer } from '../../shared/clock.ts';
 import { messageOf, ShoalError } from '../../shared/errors.ts';
 import type { LogSubscriptionChange } from '../../shared/gen/shoal/v1/dispatcher.ts';
@@ -11,7 +12,6 @@ import type { Log } from '../../shared/log.ts';
 import type { Random } from '../../shared/random.ts';
 import { factsOf } from '../dispatcher/facts.ts';
 import type { WatchableStore } from '../store/types.ts';
-import { Channel } from './channel.ts';
 import { resolveSelector } from './select.ts';
 import { LocalSubscription } from './subscription.ts';
 
@@ -85,7 +85,7 @@ export class LogBroker {
     const anySignal = AbortSignal.any([signal, stop.signal]);
     const merged = new Channel<LogMessage>(MERGE_CAPACITY);
     const sources = [
-      drain(this.local(subscription, anySignal), merged),
+      merged.take(this.local(subscription, anySignal)),
       ...factsOf(store)
         .managers.filter((manager) => manager.nodeId !== nodeId)
         .map(({ address }) => this.#drainPeer(address, subscription, merged, anySignal)),
@@ -179,7 +179,7 @@ export class LogBroker {
     let request = subscription;
     while (!signal.aborted) {
       try {
-        await drain(peers.logs(address, request, signal), into);
+        await into.take(peers.logs(address, request, signal));
         return;
       } catch (error) {
         if (signal.aborted) return;
@@ -191,8 +191,4 @@ export class LogBroker {
       }
     }
   }
-}
-
-async function drain(from: AsyncIterable<LogMessage>, into: Channel<LogMessage>): Promise<void> {
-  for await (const message of from) if (!(await into.push(message))) return;
 }

@@ -1,10 +1,10 @@
+import { Channel } from '../../shared/channel.ts';
 import type { Clock } from '../../shared/clock.ts';
 import type { LogSubscriptionChange } from '../../shared/gen/shoal/v1/dispatcher.ts';
 import type { LogMessage, LogSelector, LogSubscription } from '../../shared/gen/shoal/v1/logs.ts';
 import { type Task, TaskState } from '../../shared/gen/shoal/v1/objects.ts';
 import type { Log } from '../../shared/log.ts';
 import type { ReadView } from '../store/types.ts';
-import { Channel } from './channel.ts';
 import { matches, tasksByNode } from './select.ts';
 
 /** Messages that wait for a slow reader; behind it the agents' streams are held up. */

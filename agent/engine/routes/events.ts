@@ -1,6 +1,6 @@
+import { Channel } from '../../../shared/channel.ts';
 import { type Clock, sleep } from '../../../shared/clock.ts';
 import { messageOf } from '../../../shared/errors.ts';
-import { Channel } from '../channel.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type EngineEvent, eventLine, stamp } from '../events.ts';
 import { anyOf, type Filters, labelsMatch, parseFilters } from '../filters.ts';
@@ -92,7 +92,7 @@ function listen(
   signal: AbortSignal,
 ): void {
   const push = (event: EngineEvent) => {
-    if (!channel.push(event)) channel.close();
+    if (!channel.offer(event)) channel.close();
   };
   const unsubscribe = deps.events.subscribe(push);
   signal.addEventListener('abort', unsubscribe, { once: true });

@@ -1,12 +1,13 @@
+import { Channel } from '../../../shared/channel.ts';
 import { isShoalError, messageOf, ShoalError } from '../../../shared/errors.ts';
 import type { Image, ImageProgress } from '../../image/types.ts';
 import type { Container } from '../../runtime/types.ts';
-import { Channel, primed } from '../channel.ts';
 import type { EngineDeps } from '../deps.ts';
 import { anyOf, booleanIn, type Filters, labelsMatch, parseFilters, valuesIn } from '../filters.ts';
 import { type Call, empty, HttpError, isTrue, json, notSupported, type Reply } from '../http.ts';
 import { progressBar } from '../json/human.ts';
 import { historyJson, imageJson, imageSummaryJson, unixSeconds } from '../json/image.ts';
+import { primed } from '../primed.ts';
 import { registryAuth } from '../registry-auth.ts';
 import type { Route } from '../router.ts';
 import { withDeadline } from './common.ts';
@@ -120,7 +121,7 @@ async function pull(deps: EngineDeps, call: Call, reference: string): Promise<Re
     .pull(reference, {
       ...(auth && { auth }),
       ...(platform !== '' && { platform }),
-      onProgress: (line) => lines.push(line),
+      onProgress: (line) => lines.offer(line),
       signal: call.signal,
     })
     .then(

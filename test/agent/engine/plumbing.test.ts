@@ -1,11 +1,11 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { Channel, primed } from '../../../agent/engine/channel.ts';
 import { eventLine, LocalEventBus, stamp } from '../../../agent/engine/events.ts';
 import { ExecTable } from '../../../agent/engine/exec-table.ts';
 import { labelsMatch, parseFilters, valuesIn } from '../../../agent/engine/filters.ts';
 import { frame } from '../../../agent/engine/frames.ts';
 import { errorAnswer, HttpError, isTrue, json, rpcError } from '../../../agent/engine/http.ts';
+import { primed } from '../../../agent/engine/primed.ts';
 import { registryAuth } from '../../../agent/engine/registry-auth.ts';
 import { Rendered } from '../../../agent/engine/rendered.ts';
 import { Router } from '../../../agent/engine/router.ts';
@@ -23,8 +23,6 @@ import { LogMessage } from '../../../shared/gen/shoal/v1/logs.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { nodeFixture, serviceFixture } from '../../support/objects.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
-
-const never = new AbortController().signal;
 
 // ---- versions, routes, queries ------------------------------------------------------------------
 
@@ -174,38 +172,6 @@ test('frame() is what a reader of Docker’s streams takes apart', (t) => {
       },
     ),
   );
-});
-
-test('Channel gives what was pushed, then its end or its error', async (t) => {
-  const channel = new Channel<number>(10, never);
-  channel.push(1);
-  setTimeout(() => {
-    channel.push(2);
-    channel.close();
-  }, 1);
-  t.deepEqual(await Array.fromAsync(channel), [1, 2]);
-  const broken = new Channel<number>(10, never);
-  broken.push(1);
-  broken.fail(new Error('later'));
-  const seen: number[] = [];
-  await t.throwsAsync(
-    async () => {
-      for await (const item of broken) seen.push(item);
-    },
-    { message: 'later' },
-  );
-  t.deepEqual(seen, [1]);
-});
-
-test('Channel takes no more than its limit, and ends when its signal aborts', async (t) => {
-  const stop = new AbortController();
-  const channel = new Channel<number>(2, stop.signal);
-  t.deepEqual(
-    [1, 2, 3].map((item) => channel.push(item)),
-    [true, true, false],
-  );
-  stop.abort();
-  t.deepEqual(await Array.fromAsync(channel), []);
 });
 
 test('primed() throws what comes before the first item, and gives all items otherwise', async (t) => {
