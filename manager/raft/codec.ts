@@ -8,10 +8,12 @@
  */
 import { isId } from '../../shared/ids.ts';
 import { unreachable } from '../../shared/unreachable.ts';
+import { EMPTY_CONF } from './conf-change.ts';
 import { entryBytes } from './log.ts';
 import type {
   ConfChange,
   ConfState,
+  ConfTransition,
   Entry,
   EntryType,
   HardState,
@@ -40,10 +42,17 @@ const MESSAGE_TYPES: readonly MessageType[] = [
 ];
 const ENTRY_TYPES: readonly EntryType[] = ['normal', 'conf-change'];
 const CHANGE_KINDS: readonly ConfChange['kind'][] = ['add-voter', 'add-learner', 'remove'];
+const TRANSITION_KINDS: readonly ConfTransition['kind'][] = [
+  ...CHANGE_KINDS,
+  'enter-joint',
+  'leave-joint',
+];
 /** Type, term and length of an empty entry. */
 const LEAST_ENTRY_BYTES = 3;
 /** The length byte of an id. */
 const LEAST_ID_BYTES = 1;
+/** Kind, and the lengths of id and context. */
+const LEAST_CHANGE_BYTES = 3;
 const LARGEST_HEADER_BYTES = 128;
 
 const typeNumbers = new Map(MESSAGE_TYPES.map((type, i) => [type, i]));
@@ -267,42 +276,96 @@ export function decodeSnapshotMeta(bytes: Uint8Array): SnapshotMeta {
 }
 
 /** The data of a `conf-change` entry. */
-export function encodeConfChange(change: ConfChange): Uint8Array {
+export function encodeConfChange(change: ConfTransition): Uint8Array {
   const writer = new Writer();
   writer.byte(VERSION);
-  writer.byte(CHANGE_KINDS.indexOf(change.kind));
-  writer.ascii(change.id);
-  writer.blob(change.context);
+  writer.byte(TRANSITION_KINDS.indexOf(change.kind));
+  switch (change.kind) {
+    case 'enter-joint':
+      writer.byte(change.autoLeave ? 1 : 0);
+      writer.varint(change.changes.length);
+      for (const each of change.changes) {
+        writer.byte(CHANGE_KINDS.indexOf(each.kind));
+        writeChange(writer, each);
+      }
+      break;
+    case 'leave-joint':
+      break;
+    default:
+      writeChange(writer, change);
+  }
   return writer.finish();
 }
 
-export function decodeConfChange(bytes: Uint8Array): ConfChange {
+export function decodeConfChange(bytes: Uint8Array): ConfTransition {
   const reader = start(new Reader(bytes));
-  const kind = pick(CHANGE_KINDS, reader.byte());
-  const id = readId(reader);
-  const context = reader.blob();
+  const change = readTransition(reader);
   reader.end();
-  return { kind, id, context };
+  return change;
+}
+
+function readTransition(reader: Reader): ConfTransition {
+  const kind = pick(TRANSITION_KINDS, reader.byte());
+  switch (kind) {
+    case 'enter-joint': {
+      const autoLeave = reader.boolean();
+      const count = reader.count(LEAST_CHANGE_BYTES);
+      const changes: ConfChange[] = [];
+      for (let i = 0; i < count; i++) {
+        changes.push(readChange(reader, pick(CHANGE_KINDS, reader.byte())));
+      }
+      return { kind, changes, autoLeave };
+    }
+    case 'leave-joint':
+      return { kind };
+    default:
+      return readChange(reader, kind);
+  }
+}
+
+function writeChange(writer: Writer, { id, context }: ConfChange): void {
+  writer.ascii(id);
+  writer.blob(context);
+}
+
+function readChange(reader: Reader, kind: ConfChange['kind']): ConfChange {
+  const id = readId(reader);
+  return { kind, id, context: reader.blob() };
 }
 
 function writeSnapshotMeta(writer: Writer, meta: SnapshotMeta): void {
   writer.varint(meta.index);
   writer.varint(meta.term);
-  for (const ids of confLists(meta.confState)) {
-    writer.varint(ids.length);
-    for (const id of ids) writer.ascii(id);
-  }
+  const { voters, learners, votersOutgoing, learnersNext, autoLeave } = meta.confState;
+  writeIds(writer, voters);
+  writeIds(writer, learners);
+  writeIds(writer, votersOutgoing);
+  // Only a joint configuration has the rest.
+  if (votersOutgoing.length === 0) return;
+  writeIds(writer, learnersNext);
+  writer.byte(autoLeave ? 1 : 0);
 }
 
 function readSnapshotMeta(reader: Reader): SnapshotMeta {
   const index = reader.varint();
   const term = reader.varint();
-  const ids = (): RaftId[] =>
-    Array.from({ length: reader.count(LEAST_ID_BYTES) }, () => readId(reader));
-  const confState = { voters: ids(), learners: ids(), votersOutgoing: ids() };
-  return { index, term, confState };
+  return { index, term, confState: readConfState(reader) };
 }
 
-function confLists(conf: ConfState): readonly (readonly RaftId[])[] {
-  return [conf.voters, conf.learners, conf.votersOutgoing];
+function readConfState(reader: Reader): ConfState {
+  const voters = readIds(reader);
+  const learners = readIds(reader);
+  const votersOutgoing = readIds(reader);
+  if (votersOutgoing.length === 0) return { ...EMPTY_CONF, voters, learners };
+  const learnersNext = readIds(reader);
+  return { voters, learners, votersOutgoing, learnersNext, autoLeave: reader.boolean() };
+}
+
+function writeIds(writer: Writer, ids: readonly RaftId[]): void {
+  writer.varint(ids.length);
+  for (const id of ids) writer.ascii(id);
+}
+
+function readIds(reader: Reader): RaftId[] {
+  return Array.from({ length: reader.count(LEAST_ID_BYTES) }, () => readId(reader));
 }

@@ -5,8 +5,8 @@ import { Membership } from './membership.ts';
 import { Output } from './output.ts';
 import { Roles } from './roles.ts';
 import type {
-  ConfChange,
   ConfState,
+  ConfTransition,
   Entry,
   HardState,
   LogView,
@@ -103,13 +103,21 @@ export class RaftCore implements Raft {
     this.#roles.readIndex(context);
   }
 
+  forgetLeader(): void {
+    this.#roles.forgetLeader();
+  }
+
+  stalled(): void {
+    this.#roles.leadership?.stalled();
+  }
+
   // ------------------------------------------------------------------------- the leader's own face
 
   propose(data: readonly Uint8Array[]): ProposeResult {
     return this.#roles.leadership?.propose(data) ?? { kind: 'dropped', reason: 'not-leader' };
   }
 
-  proposeConfChange(change: ConfChange): ProposeResult {
+  proposeConfChange(change: ConfTransition): ProposeResult {
     return (
       this.#roles.leadership?.proposeConfChange(change) ?? { kind: 'dropped', reason: 'not-leader' }
     );

@@ -1,16 +1,20 @@
+import { hasCaughtUp } from './caught-up.ts';
 import { encodeConfChange } from './codec.ts';
-import { changeConf, isVoter, members } from './conf-change.ts';
+import { changeConf, changesOf, isJoint, isVoter, members } from './conf-change.ts';
+import { Feeder } from './feeder.ts';
 import { broken } from './invariant.ts';
 import { LeaderLease } from './lease.ts';
-import { entryBytes, type RaftLog } from './log.ts';
+import type { RaftLog } from './log.ts';
 import type { Output } from './output.ts';
-import { Progress, SEND_ALWAYS, SEND_NEWS, SEND_NOTHING } from './progress.ts';
+import { Progress, SEND_ALWAYS, SEND_NEWS } from './progress.ts';
 import { quorumReached, voteResult } from './quorum.ts';
 import { type ConfirmedRead, ReadQueue } from './read-index.ts';
 import type {
   AppendReply,
   ConfChange,
   ConfState,
+  ConfTransition,
+  DropReason,
   Entry,
   EntryType,
   HeartbeatReply,
@@ -20,8 +24,10 @@ import type {
   RaftOptions,
   TransferResult,
 } from './types.ts';
+import { UncommittedBytes } from './uncommitted.ts';
 
 const NO_DATA = new Uint8Array(0);
+const LEAVE_JOINT = encodeConfChange({ kind: 'leave-joint' });
 
 /**
  * One node's leadership of one term: it begins with the election and is thrown away with the role,
@@ -36,8 +42,13 @@ export class Leadership {
   readonly #progress = new Map<RaftId, Progress>();
   readonly #reads: ReadQueue;
   readonly #lease: LeaderLease;
+  readonly #feeder: Feeder;
+  readonly #uncommitted: UncommittedBytes;
+  // Made once: they are asked at every answer.
+  readonly #matchOf = (id: RaftId): number => this.#progress.get(id)?.match ?? 0;
+  readonly #readAckOf = (id: RaftId): number =>
+    id === this.#options.id ? this.#reads.seq : (this.#progress.get(id)?.readAck ?? 0);
   #conf: ConfState;
-  #uncommittedBytes = 0;
   /** No second change before this index is applied. */
   #pendingConfIndex: number;
   #transferee: RaftId | undefined;
@@ -53,6 +64,8 @@ export class Leadership {
     this.#output = output;
     this.#reads = new ReadQueue(options.maxPendingReads);
     this.#lease = new LeaderLease(options);
+    this.#feeder = new Feeder(options, term, log, output);
+    this.#uncommitted = new UncommittedBytes(options.maxUncommittedBytes, term);
     // Changes of earlier leaders may be anywhere in the log that is not applied yet.
     this.#pendingConfIndex = log.lastIndex();
     this.#syncMembers();
@@ -112,40 +125,62 @@ export class Leadership {
 
   propose(data: readonly Uint8Array[]): ProposeResult {
     if (this.#transferee !== undefined) return { kind: 'dropped', reason: 'transferring' };
-    if (!this.#admit(data)) return { kind: 'dropped', reason: 'uncommitted-limit' };
+    if (!this.#uncommitted.admit(data)) return { kind: 'dropped', reason: 'uncommitted-limit' };
     return this.#append(data, 'normal');
   }
 
-  proposeConfChange(change: ConfChange): ProposeResult {
-    if (this.#transferee !== undefined) return { kind: 'dropped', reason: 'transferring' };
+  proposeConfChange(change: ConfTransition): ProposeResult {
+    const reason = this.#whyNot(change);
+    if (reason !== undefined) return { kind: 'dropped', reason };
+    const data = encodeConfChange(change);
+    if (!this.#uncommitted.admit([data])) return { kind: 'dropped', reason: 'uncommitted-limit' };
+    return this.#appendChange(data);
+  }
+
+  #whyNot(change: ConfTransition): DropReason | undefined {
+    if (this.#transferee !== undefined) return 'transferring';
     // Without this, changes of two leaders that know nothing of each other could both take effect
     // with majorities that do not overlap (Ongaro, raft-dev, 2015).
-    if (!this.#committedInTerm()) return { kind: 'dropped', reason: 'not-committed-in-term' };
+    if (!this.#committedInTerm()) return 'not-committed-in-term';
     if (this.#pendingConfIndex > this.#log.applied) {
-      return { kind: 'dropped', reason: 'conf-change-pending' };
+      return 'conf-change-pending';
     }
-    if (changeConf(this.#conf, change) === this.#conf) {
-      return { kind: 'dropped', reason: 'invalid-conf-change' };
-    }
-    const data = encodeConfChange(change);
-    if (!this.#admit([data])) return { kind: 'dropped', reason: 'uncommitted-limit' };
+    if (isJoint(this.#conf) && change.kind !== 'leave-joint') return 'in-joint';
+    if (changeConf(this.#conf, change) === this.#conf) return 'invalid-conf-change';
+    return changesOf(change).some((each) => this.#promotesTooEarly(each))
+      ? 'learner-behind'
+      : undefined;
+  }
+
+  /** A voter far behind holds up every commit that needs it. */
+  #promotesTooEarly({ kind, id }: ConfChange): boolean {
+    if (kind !== 'add-voter' || !this.#conf.learners.includes(id)) return false;
+    return !hasCaughtUp(this.#matchOf(id), this.#log.lastIndex());
+  }
+
+  #appendChange(data: Uint8Array): ProposeResult {
     this.#pendingConfIndex = this.#log.lastIndex() + 1;
     return this.#append([data], 'conf-change');
   }
 
   /**
-   * Counts payload against the limit. One batch larger than the whole limit passes while nothing
-   * else waits, and empty ones always do: a leader's no-op must never be refused.
+   * A joint configuration to be left by itself, applied, and nobody is leaving it yet: a second
+   * `leave-joint` would have nothing to leave. Asked before each `Ready`, so that what is in the way
+   * now (a transfer) only delays it, and a new leader goes on where its predecessor fell.
    */
-  #admit(data: readonly Uint8Array[]): boolean {
-    let bytes = 0;
-    for (const payload of data) bytes += payload.length;
-    const total = this.#uncommittedBytes + bytes;
-    if (bytes > 0 && this.#uncommittedBytes > 0 && total > this.#options.maxUncommittedBytes) {
-      return false;
-    }
-    this.#uncommittedBytes = total;
-    return true;
+  #owesLeave(): boolean {
+    return (
+      this.#conf.autoLeave &&
+      this.#transferee === undefined &&
+      this.#pendingConfIndex <= this.#log.applied &&
+      this.#committedInTerm()
+    );
+  }
+
+  #leaveJoint(): void {
+    if (!this.#owesLeave()) return;
+    this.#uncommitted.force(LEAVE_JOINT);
+    this.#appendChange(LEAVE_JOINT);
   }
 
   #append(data: readonly Uint8Array[], type: EntryType): ProposeResult {
@@ -158,12 +193,8 @@ export class Leadership {
     return { kind: 'accepted', term, first, last: first + data.length - 1 };
   }
 
-  /** Committed entries are being handed out: their payload no longer counts as uncommitted. */
   handedOut(entries: readonly Entry[]): void {
-    for (const entry of entries) {
-      // Entries of earlier terms were never counted in.
-      if (entry.term === this.#term) this.#uncommittedBytes -= entry.data.length;
-    }
+    this.#uncommitted.handedOut(entries);
   }
 
   // ------------------------------------------------------------------------------------- answers
@@ -244,7 +275,7 @@ export class Leadership {
 
   /** Figure 2, rules for leaders: a majority has it, and it is of this term (figure 8 is why). */
   #commitByCounting(): void {
-    const index = quorumReached(this.#conf, (id) => this.#progress.get(id)?.match ?? 0);
+    const index = quorumReached(this.#conf, this.#matchOf);
     if (index <= this.#log.commit || !this.#log.matches(index, this.#term)) return;
     this.#log.commitTo(index);
     this.#wantAll(SEND_NEWS);
@@ -255,6 +286,11 @@ export class Leadership {
   }
 
   // --------------------------------------------------------------------------------------- reads
+
+  /** Time passed that no tick counted: the members that acknowledged may have counted it. */
+  stalled(): void {
+    this.#lease.lapse();
+  }
 
   /** False when too many are pending. */
   read(from: RaftId, key: number): boolean {
@@ -284,10 +320,7 @@ export class Leadership {
   }
 
   #confirmReads(): void {
-    const own = this.#options.id;
-    const seq = quorumReached(this.#conf, (id) =>
-      id === own ? this.#reads.seq : (this.#progress.get(id)?.readAck ?? 0),
-    );
+    const seq = quorumReached(this.#conf, this.#readAckOf);
     this.#lease.confirmed(seq);
     for (const read of this.#reads.takeConfirmed(seq)) this.#answer(read);
   }
@@ -353,74 +386,16 @@ export class Leadership {
   // ------------------------------------------------------------------------------------- sending
 
   needsFlush(): boolean {
-    if (this.#canRead()) return true;
-    for (const progress of this.#progress.values()) {
-      if (progress.send === SEND_NOTHING || progress.isPaused()) continue;
-      if (progress.send === SEND_ALWAYS || this.#hasNews(progress)) return true;
-    }
+    if (this.#canRead() || this.#owesLeave()) return true;
+    for (const progress of this.#progress.values()) if (this.#feeder.owes(progress)) return true;
     return false;
-  }
-
-  #hasNews(progress: Progress): boolean {
-    return progress.next <= this.#log.lastIndex() || this.#tellsCommit(progress);
-  }
-
-  /** Whether even an empty append would move the member's commit index, as far as is known. */
-  #tellsCommit(progress: Progress): boolean {
-    return Math.min(this.#log.commit, progress.next - 1) > progress.sentCommit;
   }
 
   /** Composes what is due to each member. Called once per `Ready`, before entries are taken from the log. */
   flush(): void {
+    this.#leaveJoint();
     this.#serveReads();
-    for (const [id, progress] of this.#progress) {
-      if (progress.send === SEND_NOTHING || progress.isPaused()) continue;
-      let even = progress.send === SEND_ALWAYS;
-      progress.send = SEND_NOTHING;
-      while (this.#sendAppend(id, progress, even)) even = false;
-    }
-  }
-
-  /** One append, or a snapshot in its place. False when nothing (more) is to be sent. */
-  #sendAppend(to: RaftId, progress: Progress, evenEmpty: boolean): boolean {
-    if (progress.isPaused()) return false;
-    const prevIndex = progress.next - 1;
-    const prevTerm = this.#log.term(prevIndex);
-    if (prevTerm === undefined) return this.#sendSnapshot(to, progress);
-    // A full window lets only empty appends through, see onHeartbeatReply.
-    const full = progress.state === 'replicate' && progress.inflights.full();
-    const high = full ? progress.next : this.#log.lastIndex() + 1;
-    const entries = this.#log.slice(progress.next, high, this.#options.maxMessageBytes);
-    if (entries === undefined) return this.#sendSnapshot(to, progress);
-    const commit = this.#log.commit;
-    if (entries.length === 0 && !evenEmpty && !this.#tellsCommit(progress)) return false;
-    this.#output.send({
-      type: 'append',
-      from: this.#options.id,
-      to,
-      term: this.#term,
-      prevIndex,
-      prevTerm,
-      commit,
-      entries,
-    });
-    let bytes = 0;
-    for (const entry of entries) bytes += entryBytes(entry);
-    progress.sent(entries.length, bytes, commit);
-    return entries.length > 0;
-  }
-
-  #sendSnapshot(to: RaftId, progress: Progress): boolean {
-    // Not into the dark: a member that is down would hold up a snapshot's worth of buffers.
-    if (!progress.recentActive) return false;
-    const snapshot = this.#log.newestSnapshot();
-    if (snapshot === undefined) {
-      throw broken(`entry ${progress.next} is compacted and there is no snapshot to send`);
-    }
-    const envelope = { from: this.#options.id, to, term: this.#term };
-    this.#output.send({ type: 'snapshot', ...envelope, snapshot });
-    progress.becomeSnapshot(snapshot.index);
-    return false;
+    for (const [id, progress] of this.#progress) this.#feeder.feed(id, progress);
   }
 
   #wantAll(send: typeof SEND_NEWS | typeof SEND_ALWAYS): void {

@@ -44,6 +44,12 @@ export class LeaderLease {
     }
   }
 
+  /** Until a round that is sent from now on is acknowledged. */
+  lapse(): void {
+    this.#heldUntil = this.#now;
+    this.#rounds = [];
+  }
+
   /** For the rest of the term: somebody may be elected in spite of it, at any time. */
   giveUp(): void {
     this.#givenUp = true;

@@ -1,6 +1,6 @@
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import { decodeConfChange } from './codec.ts';
-import { EMPTY_CONF, isMember, members } from './conf-change.ts';
+import { changesOf, EMPTY_CONF, isMember, members } from './conf-change.ts';
 import { type ConfState, type Entry, parseRaftId, type RaftId } from './types.ts';
 import { Reader, Writer } from './wire.ts';
 
@@ -32,22 +32,28 @@ export class MemberBook {
     this.#history = [{ index, confState, directory: this.directory() }];
   }
 
-  /** A change of members took effect. Returns the member it removed. */
-  apply(entry: Entry, confState: ConfState): RaftId | undefined {
-    const change = decodeConfChange(entry.data);
-    let removed: RaftId | undefined;
-    if (change.kind === 'remove') {
-      this.#members.delete(change.id);
-      if (!this.#removed.includes(change.id)) {
-        this.#removed = [...this.#removed, change.id].slice(-REMOVED_KEPT);
+  /**
+   * A change of members took effect, `confState` is what came of it. Returns those it removed: with a
+   * joint configuration they go when it is left.
+   */
+  apply(entry: Entry, confState: ConfState): readonly RaftId[] {
+    const gone: RaftId[] = [];
+    for (const { kind, id, context } of changesOf(decodeConfChange(entry.data))) {
+      if (kind === 'remove') {
+        if (!isMember(confState, id)) gone.push(id);
+        continue;
       }
-      removed = change.id;
-    } else if (isMember(confState, change.id)) {
-      const member = decodeMember(change.context);
-      if (member !== undefined) this.#members.set(change.id, member);
+      const member = isMember(confState, id) ? decodeMember(context) : undefined;
+      if (member !== undefined) this.#members.set(id, member);
+    }
+    const before = this.#history.at(-1)?.confState ?? EMPTY_CONF;
+    for (const id of before.votersOutgoing) if (!isMember(confState, id)) gone.push(id);
+    for (const id of gone) {
+      this.#members.delete(id);
+      if (!this.#removed.includes(id)) this.#removed = [...this.#removed, id].slice(-REMOVED_KEPT);
     }
     this.#history.push({ index: entry.index, confState, directory: this.directory() });
-    return removed;
+    return gone;
   }
 
   /** Members and their addresses as of `index`; forgets what was before. */
@@ -88,9 +94,10 @@ export function reachable(book: MemberBook, tail: Iterable<Entry>): Map<RaftId, 
   const all = new Map(book.directory().members.map((member) => [idOf(member), member]));
   for (const entry of tail) {
     if (entry.type !== 'conf-change') continue;
-    const { kind, id, context } = decodeConfChange(entry.data);
-    const member = kind === 'remove' ? undefined : decodeMember(context);
-    if (member !== undefined) all.set(id, member);
+    for (const { kind, id, context } of changesOf(decodeConfChange(entry.data))) {
+      const member = kind === 'remove' ? undefined : decodeMember(context);
+      if (member !== undefined) all.set(id, member);
+    }
   }
   return all;
 }

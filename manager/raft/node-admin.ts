@@ -1,15 +1,11 @@
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
+import { hasCaughtUp } from './caught-up.ts';
 import { isMember } from './conf-change.ts';
 import { isAddress } from './frames.ts';
 import { encodeMember, idOf, type MemberBook } from './members.ts';
 import type { FromNode, PlainError } from './protocol.ts';
 import type { ConfChange, Entry, Raft, RaftId, RaftStatus } from './types.ts';
 
-/** A learner this close to the leader's log is promoted, whatever share of the log that is. */
-const CAUGHT_UP_ENTRIES = 16;
-/** etcd's measure: promote when the learner has nine tenths of the log. */
-const CAUGHT_UP_RATIO = 0.9;
-const CAUGHT_UP_MAX_ENTRIES = 1_000;
 /** An order that cannot be carried out yet (another change is under way) is tried this long. */
 const PATIENCE_TICKS = 50;
 const NO_CONTEXT = new Uint8Array(0);
@@ -205,12 +201,6 @@ export class NodeAdmin {
   #fail(id: number, error: PlainError): void {
     this.#ports.post({ kind: 'failed', firstId: id, count: 1, error });
   }
-}
-
-export function hasCaughtUp(match: number, lastIndex: number): boolean {
-  const missing = lastIndex - match;
-  if (missing <= CAUGHT_UP_ENTRIES) return true;
-  return missing <= CAUGHT_UP_MAX_ENTRIES && match >= CAUGHT_UP_RATIO * lastIndex;
 }
 
 function refused(message: string): PlainError {

@@ -406,8 +406,10 @@ export class RaftNode {
     const confState = this.#raft.applyConfChange(entry);
     const removed = this.#book.apply(entry, confState);
     this.#statusDue = true;
-    if (removed === this.#id) this.#becomeRemoved('the change was committed');
-    else if (removed !== undefined) this.#ports.transport.tellRemoved(removed);
+    for (const id of removed) {
+      if (id === this.#id) this.#becomeRemoved('the change was committed');
+      else this.#ports.transport.tellRemoved(id);
+    }
     this.#updatePeers();
     this.#admin.applied(entry);
   }

@@ -19,8 +19,11 @@ export function majorityReached(
     // Insertion: groups have 1 to 7 members.
     const value = reachedBy(id);
     let at = sorted.length;
-    while (at > 0 && (sorted[at - 1] as number) < value) at--;
-    sorted.splice(at, 0, value);
+    sorted.push(value);
+    for (; at > 0 && (sorted[at - 1] as number) < value; at--) {
+      sorted[at] = sorted[at - 1] as number;
+    }
+    sorted[at] = value;
   }
   return sorted[voters.length >> 1] as number;
 }

@@ -109,6 +109,11 @@ export class Roles {
     }
   }
 
+  forgetLeader(): void {
+    if (this.#role !== 'follower' || this.#options.readMode === 'lease') return;
+    this.#setLeader(undefined); // the timer runs on: nobody was heard
+  }
+
   campaign(): void {
     const { readMode } = this.#options;
     // Another leader may be answering reads on the strength of this node's promise.

@@ -35,14 +35,20 @@ export type Entry = Readonly<{
 export type HardState = Readonly<{ term: number; vote: RaftId | undefined; commit: number }>;
 
 /**
- * Who takes part. Learners receive the log and count for nothing. `votersOutgoing` is the old half of
- * a joint configuration (dissertation 4.3): counted wherever quorums are, but always empty until
- * joint changes can be proposed.
+ * Who takes part. Learners receive the log and count for nothing; no member is both voter (of either
+ * half) and learner.
+ *
+ * The last three say something only while a joint configuration is in force (dissertation 4.3), and
+ * are empty otherwise: `votersOutgoing` is its old half, without whose majority nothing is committed
+ * and nobody elected; `learnersNext` are old voters that become learners when it is left;
+ * `autoLeave` tells the leader to leave it as soon as it is applied.
  */
 export type ConfState = Readonly<{
   voters: readonly RaftId[];
   learners: readonly RaftId[];
   votersOutgoing: readonly RaftId[];
+  learnersNext: readonly RaftId[];
+  autoLeave: boolean;
 }>;
 
 /**
@@ -54,6 +60,16 @@ export type ConfChange = Readonly<{
   id: RaftId;
   context: Uint8Array;
 }>;
+/** Several members at once, each named once, by way of a joint configuration. */
+export type EnterJoint = Readonly<{
+  kind: 'enter-joint';
+  changes: readonly ConfChange[];
+  /** The leader proposes `leave-joint` by itself; otherwise the caller must. */
+  autoLeave: boolean;
+}>;
+export type LeaveJoint = Readonly<{ kind: 'leave-joint' }>;
+/** What a `conf-change` entry says. */
+export type ConfTransition = ConfChange | EnterJoint | LeaveJoint;
 
 /**
  * A snapshot as the core sees it: up to where it reaches and who was a member then. Its body never
@@ -177,6 +193,8 @@ export type DropReason =
   | 'uncommitted-limit' // `maxUncommittedBytes` are waiting for a quorum
   | 'conf-change-pending' // the change before it is not applied yet
   | 'not-committed-in-term' // a new leader must commit its no-op first
+  | 'in-joint' // a joint configuration is in force: it must be left first
+  | 'learner-behind' // a learner becomes a voter only when it has caught up
   | 'invalid-conf-change'; // it changes nothing or would leave no voter
 /** Accepted entries have (term, indexes first..last); committed when an entry with both is applied. */
 export type ProposeResult =
@@ -318,7 +336,8 @@ export interface Raft {
   step(message: Message): void;
   /** Appends a batch at the leader, all or none. Elsewhere dropped: never forwarded. */
   propose(data: readonly Uint8Array[]): ProposeResult;
-  proposeConfChange(change: ConfChange): ProposeResult;
+  /** One change at a time: simple, or into a joint configuration, or out of it. Leader only. */
+  proposeConfChange(change: ConfTransition): ProposeResult;
   /**
    * To be called with each committed `conf-change` entry, in order, before `applied` covers it.
    * Returns the configuration as of that entry. One that a restored snapshot includes is skipped.
@@ -327,6 +346,16 @@ export interface Raft {
   /** Asks for a linearizable read; the answer has the same `context` in a later `Ready`. */
   readIndex(context: number): void;
   transferLeadership(to: RaftId): TransferResult;
+  /**
+   * A follower or learner told from elsewhere that its leader is gone no longer refuses candidates in
+   * that leader's name. No effect on others, nor with `readMode: 'lease'`: there it is a promise.
+   */
+  forgetLeader(): void;
+  /**
+   * This process stood still: time has passed that no `tick` counted. A lease held until then may
+   * have run out; it must be earned anew.
+   */
+  stalled(): void;
   /** Stands for election now, by the usual rules (pre-vote first, voters only). */
   campaign(): void;
   /** The transport could not deliver to `id`: the optimistic pipeline falls back to probing. */

@@ -12,19 +12,49 @@ import {
   encodeMessage,
   encodeSnapshotMeta,
 } from '../../../manager/raft/codec.ts';
-import type { ConfState, Entry, EntryType, Message } from '../../../manager/raft/types.ts';
+import type {
+  ConfChange,
+  ConfState,
+  ConfTransition,
+  Entry,
+  EntryType,
+  Message,
+} from '../../../manager/raft/types.ts';
 import { isShoalError } from '../../../shared/errors.ts';
 import { raftId } from './group.ts';
 
+const EMPTY_ARBITRARIES = {
+  votersOutgoing: fc.constant([]),
+  learnersNext: fc.constant([]),
+  autoLeave: fc.constant(false),
+};
 const number = fc.oneof(fc.nat(300), fc.maxSafeNat());
 const id = fc.constantFrom(...'abcdefghij'.split('').map(raftId));
 const ids = fc.uniqueArray(id, { maxLength: 5 });
 const data = fc.uint8Array({ maxLength: 300 });
-const confState: fc.Arbitrary<ConfState> = fc.record({
+const single = fc.record({ ...EMPTY_ARBITRARIES, voters: ids, learners: ids });
+const joint = fc.record({
   voters: ids,
   learners: ids,
-  votersOutgoing: ids,
+  votersOutgoing: fc.uniqueArray(id, { minLength: 1, maxLength: 5 }),
+  learnersNext: ids,
+  autoLeave: fc.boolean(),
 });
+const confState: fc.Arbitrary<ConfState> = fc.oneof(single, joint);
+const oneChange: fc.Arbitrary<ConfChange> = fc.record({
+  kind: fc.constantFrom<ConfChange['kind']>('add-voter', 'add-learner', 'remove'),
+  id,
+  context: data,
+});
+const transition: fc.Arbitrary<ConfTransition> = fc.oneof(
+  oneChange,
+  fc.record({
+    kind: fc.constant('enter-joint' as const),
+    changes: fc.array(oneChange, { maxLength: 4 }),
+    autoLeave: fc.boolean(),
+  }),
+  fc.constant({ kind: 'leave-joint' } as const),
+);
 const snapshot = fc.record({ index: number, term: number, confState });
 const body = fc.record({
   type: fc.constantFrom<EntryType>('normal', 'conf-change'),
@@ -103,13 +133,12 @@ test('stored values come back as they went', (t) => {
       number,
       snapshot,
       fc.option(id, { nil: undefined }),
-      data,
-      (entry, index, meta, vote, context) => {
+      transition,
+      (entry, index, meta, vote, change) => {
         t.deepEqual(decodeEntry(encodeEntry({ ...entry, index }), index), { ...entry, index });
         t.deepEqual(decodeSnapshotMeta(encodeSnapshotMeta(meta)), meta);
         const state = { term: index, commit: meta.index, vote };
         t.deepEqual(decodeHardState(encodeHardState(state)), state);
-        const change = { kind: 'remove' as const, id: raftId('a'), context };
         t.deepEqual(decodeConfChange(encodeConfChange(change)), change);
       },
     ),

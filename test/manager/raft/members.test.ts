@@ -1,4 +1,5 @@
 import test from 'ava';
+import { hasCaughtUp } from '../../../manager/raft/caught-up.ts';
 import { encodeConfChange } from '../../../manager/raft/codec.ts';
 import { changeConf, EMPTY_CONF } from '../../../manager/raft/conf-change.ts';
 import {
@@ -9,7 +10,6 @@ import {
   MemberBook,
   reachable,
 } from '../../../manager/raft/members.ts';
-import { hasCaughtUp } from '../../../manager/raft/node-admin.ts';
 import type { ConfChange, ConfState, Entry, RaftId } from '../../../manager/raft/types.ts';
 import type { RaftMember } from '../../../shared/gen/shoal/v1/peer.ts';
 

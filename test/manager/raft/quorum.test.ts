@@ -11,6 +11,8 @@ const conf: fc.Arbitrary<ConfState> = fc.record({
   voters: fc.subarray(IDS, { minLength: 1 }),
   votersOutgoing: group,
   learners: fc.constant([]),
+  learnersNext: fc.constant([]),
+  autoLeave: fc.boolean(),
 });
 const indexes = fc.array(fc.nat(6), { minLength: IDS.length, maxLength: IDS.length });
 

@@ -327,7 +327,13 @@ test('a snapshot goes by a link of its own while messages pass it', async (t) =>
   const snapshot: SnapshotMeta = {
     index: 9,
     term: 2,
-    confState: { voters: [a.id, b.id], learners: [], votersOutgoing: [] },
+    confState: {
+      voters: [a.id, b.id],
+      learners: [],
+      votersOutgoing: [],
+      learnersNext: [],
+      autoLeave: false,
+    },
   };
   const message: SnapshotRequest = { type: 'snapshot', from: a.id, to: b.id, term: 2, snapshot };
   let given = 0;
@@ -349,7 +355,13 @@ test('a snapshot goes by a link of its own while messages pass it', async (t) =>
 test('a snapshot that cannot be delivered is reported, and one without a body is not believed', async (t) => {
   const [a, b] = [await end(t.context), await end(t.context)];
   introduce(a, b);
-  const confState = { voters: [a.id, b.id], learners: [], votersOutgoing: [] };
+  const confState = {
+    voters: [a.id, b.id],
+    learners: [],
+    votersOutgoing: [],
+    learnersNext: [],
+    autoLeave: false,
+  };
   const message: SnapshotRequest = {
     type: 'snapshot',
     from: a.id,

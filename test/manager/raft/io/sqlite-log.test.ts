@@ -38,7 +38,7 @@ const hard = (term: number, commit: number): HardState => ({ term, commit, vote:
 const meta = (index: number, term = 1): SnapshotMeta => ({
   index,
   term,
-  confState: { voters: [ID], learners: [], votersOutgoing: [] },
+  confState: { voters: [ID], learners: [], votersOutgoing: [], learnersNext: [], autoLeave: false },
 });
 const path = (folder: string, name: string) => join(folder, name);
 
