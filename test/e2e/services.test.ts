@@ -34,18 +34,21 @@ test.serial(
     const webNet = await cluster.ok(manager, 'network inspect -f {{.Id}} web-net');
     const vips: { NetworkID: string; Addr: string }[] = inspected[0].Endpoint.VirtualIPs;
     const vip = vips.find(({ NetworkID }) => NetworkID === webNet)?.Addr.split('/')[0] ?? '';
+    // Only the service's own network: a client is not in the ingress network, and would wait in vain.
+    const addresses = tasks.map(
+      ({ NetworksAttachments }) =>
+        (NetworksAttachments ?? [])
+          .find(({ Network }) => Network.ID === webNet)
+          ?.Addresses[0]?.split('/')[0] ?? 'none',
+    );
     for (const client of clients) {
       for (const target of ['web', vip, 'tasks.web']) {
         await until(`${target} to answer a client`, async () =>
           (await ask(client, target)).stdout.startsWith('Hello from web.'),
         );
       }
-      for (const { NetworksAttachments } of tasks) {
-        const addresses = (NetworksAttachments ?? [])
-          .flatMap(({ Addresses }) => Addresses)
-          .map((address) => address.split('/')[0]);
-        const answers = await Promise.all(addresses.map((address) => ask(client, String(address))));
-        t.true(answers.some(({ stdout }) => stdout.startsWith('Hello from web.')));
+      for (const address of addresses) {
+        t.regex((await ask(client, address)).stdout, /^Hello from web\./);
       }
     }
     for (const from of cluster.hosts) {

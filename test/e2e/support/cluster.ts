@@ -25,7 +25,9 @@ export type TaskView = Readonly<{
     ContainerStatus?: Readonly<{ ContainerID: string; PID: number }>;
   }>;
   Spec: Readonly<{ ContainerSpec: Readonly<{ Env?: readonly string[] | null; Image: string }> }>;
-  NetworksAttachments?: readonly Readonly<{ Addresses: readonly string[] }>[] | null;
+  NetworksAttachments?:
+    | readonly Readonly<{ Network: Readonly<{ ID: string }>; Addresses: readonly string[] }>[]
+    | null;
 }>;
 export type NodeView = Readonly<{
   ID: string;
