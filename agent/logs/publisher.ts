@@ -89,6 +89,7 @@ export class LogPublisher {
         stream: line.stream,
         at: line.at,
         data: Buffer.from(line.data.buffer, line.data.byteOffset, line.data.byteLength),
+        partial: line.partial,
       };
     }
   }

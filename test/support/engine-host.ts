@@ -265,6 +265,7 @@ export class EngineHost {
           stream: line.stream,
           at: line.at,
           data: Buffer.from(line.data),
+          partial: line.partial,
         };
       }
     }

@@ -11,6 +11,7 @@ import {
   type Reply,
   rpcError,
 } from '../http.ts';
+import { LineJoiner } from '../log-lines.ts';
 import type { Route } from '../router.ts';
 import { parseTime } from '../times.ts';
 import { findContainer } from './find-container.ts';
@@ -107,13 +108,19 @@ async function* clusterChunks(
   tty: boolean,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
+  const chunkOf = (message: LogMessage) => {
+    const time = options.timestamps ? `${message.at} ` : '';
+    const details = options.details ? `${messageDetails(message)} ` : '';
+    const payload = withText(`${time}${details}`, message.data, message.partial ? '' : '\n');
+    return tty ? payload : frame(message.stream === 2 ? 2 : 1, payload);
+  };
+  const joiner = new LineJoiner();
   try {
     for await (const message of messages) {
-      const time = options.timestamps ? `${message.at} ` : '';
-      const details = options.details ? `${messageDetails(message)} ` : '';
-      const payload = withText(`${time}${details}`, message.data, '\n');
-      yield tty ? payload : frame(message.stream === 2 ? 2 : 1, payload);
+      const line = joiner.push(message);
+      if (line !== undefined) yield chunkOf(line);
     }
+    for (const line of joiner.rest()) yield chunkOf(line);
   } catch (error) {
     if (signal.aborted) return;
     // The answer has begun: an error can only be told inside it. Stream 3 is the server's own voice.

@@ -218,6 +218,23 @@ test('ps, inspect, logs, top and stats show a task’s container', async (t) => 
   t.regex(await docker(t, 'stats', '--no-stream', id), /10MiB \/ 100MiB/);
 });
 
+test('a line longer than a log entry is one line of service logs', async (t) => {
+  await steadyContainer(t);
+  const { lines } = t.context.host.runtime;
+  const part = (text: string, partial: boolean) => ({
+    stream: 1 as const,
+    at: '2026-01-01T00:00:00.000000002Z',
+    data: new TextEncoder().encode(text),
+    partial,
+  });
+  const added = [part('x'.repeat(16 << 10), true), part('y', false)];
+  lines.push(...added);
+  t.teardown(() => lines.splice(lines.indexOf(added[0] as (typeof lines)[0]), 2));
+  const shown = (await docker(t, 'service', 'logs', '--timestamps', 'steady')).split('\n');
+  const [long] = shown.filter((text) => text.includes('xxx'));
+  t.regex(long ?? '', /^2026\S+ steady\.1\.\w+@h1 +\| x{16384}y$/);
+});
+
 test('exec carries stdin, both outputs and the exit code', async (t) => {
   const { host } = t.context;
   const id = await steadyContainer(t);

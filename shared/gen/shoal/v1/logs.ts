@@ -38,6 +38,8 @@ export interface LogMessage {
   /** RFC 3339 with nanoseconds, as written on the host. */
   at: string;
   data: Buffer;
+  /** The line goes on in this task's next message of the same stream: it is longer than a log entry (16 KiB). */
+  partial: boolean;
 }
 
 /** From an agent, on its own client stream per subscription. */
@@ -306,7 +308,7 @@ export const LogSubscription: MessageFns<LogSubscription> = {
 };
 
 function createBaseLogMessage(): LogMessage {
-  return { nodeId: "", serviceId: "", taskId: "", stream: 0, at: "", data: Buffer.alloc(0) };
+  return { nodeId: "", serviceId: "", taskId: "", stream: 0, at: "", data: Buffer.alloc(0), partial: false };
 }
 
 export const LogMessage: MessageFns<LogMessage> = {
@@ -328,6 +330,9 @@ export const LogMessage: MessageFns<LogMessage> = {
     }
     if (message.data.length !== 0) {
       writer.uint32(50).bytes(message.data);
+    }
+    if (message.partial !== false) {
+      writer.uint32(56).bool(message.partial);
     }
     return writer;
   },
@@ -393,6 +398,14 @@ export const LogMessage: MessageFns<LogMessage> = {
             message.data = Buffer.from(reader.bytes());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.partial = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -416,6 +429,7 @@ export const LogMessage: MessageFns<LogMessage> = {
     message.stream = object.stream ?? 0;
     message.at = object.at ?? "";
     message.data = object.data ?? Buffer.alloc(0);
+    message.partial = object.partial ?? false;
     return message;
   },
 };
