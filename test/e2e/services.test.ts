@@ -24,7 +24,7 @@ test.serial(
     const tasks = await cluster.running(manager, 'web', 6);
     t.deepEqual(spread(tasks), [2, 2, 2]);
 
-    const global = '--mode global --network web-net';
+    const global = '-d --mode global --network web-net';
     await cluster.create(manager, 'client', global, 'sleep', '100000');
     // busybox's own time-out crashes it.
     const ask = (from: TaskView, address: string) =>

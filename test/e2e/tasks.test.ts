@@ -11,7 +11,7 @@ test.serial('logs, exec, ps, inspect, stats and events show the tasks', async (t
   await cluster.create(
     manager,
     'talker',
-    '--replicas 3',
+    '-d --replicas 3',
     'sh',
     '-c',
     'echo said-by-$HOSTNAME; sleep 100000',
@@ -67,7 +67,7 @@ test.serial('secrets and configs reach the tasks that use them, and nothing else
   await cluster.create(
     manager,
     'keeper',
-    '--secret pass --config source=conf,target=/etc/app.conf,mode=0440',
+    '-d --secret pass --config source=conf,target=/etc/app.conf,mode=0440',
     'sleep',
     '100000',
   );
@@ -99,7 +99,7 @@ test.serial('limits, mounts, user, workdir and hostname reach the container', as
   await cluster.create(
     manager,
     'odd',
-    `--limit-cpu 0.5 --limit-memory 64m --limit-pids 50 --reserve-memory 16m
+    `-d --limit-cpu 0.5 --limit-memory 64m --limit-pids 50 --reserve-memory 16m
      --user 1000:1000 --workdir /tmp --hostname odd-{{.Task.Slot}} --label a=b
      --constraint node.hostname==h1
      --mount type=volume,source=data,target=/data
