@@ -45,6 +45,7 @@ const CACHE_ENTRY_BYTES = 256;
 export class AssignmentIndex {
   readonly #view: ReadView;
   readonly #sink: TouchSink;
+  readonly #isDraining: (taskId: string) => boolean;
   readonly #networks = new Needs();
   readonly #secrets = new Needs();
   readonly #configs = new Needs();
@@ -54,9 +55,15 @@ export class AssignmentIndex {
   readonly #encoded = new Map<string, Uint8Array>();
   #encodedBytes = 0;
 
-  constructor(view: ReadView, sink: TouchSink) {
+  /** `isDraining`: of tasks that shall stop; who knows it sees to it that the task is touched when it ends. */
+  constructor(
+    view: ReadView,
+    sink: TouchSink,
+    isDraining: (taskId: string) => boolean = () => false,
+  ) {
     this.#view = view;
     this.#sink = sink;
+    this.#isDraining = isDraining;
     for (const network of view.all('network')) {
       if (isIngress(network)) this.#ingress.add(network.id);
     }
@@ -70,7 +77,18 @@ export class AssignmentIndex {
   item(nodeId: string, key: string): AssignmentItem | undefined {
     const parsed = parseKey(key);
     const item = this.#isSeenBy(nodeId, parsed) ? this.#item(parsed) : undefined;
-    return item === undefined ? undefined : { item };
+    return item === undefined ? undefined : this.#assignment(item);
+  }
+
+  /** Nodes that are shown the endpoints of one of the networks. */
+  followers(networkIds: readonly string[]): ReadonlySet<string> {
+    const nodes = new Set<string>();
+    if (networkIds.some((id) => this.#ingress.has(id))) {
+      for (const { id } of this.#view.all('node')) nodes.add(id);
+      return nodes;
+    }
+    for (const id of networkIds) for (const node of this.#networks.nodesOf(id)) nodes.add(node);
+    return nodes;
   }
 
   /**
@@ -85,7 +103,7 @@ export class AssignmentIndex {
     if (known !== undefined) return known;
     const item = this.#item(parsed);
     if (item === undefined) return undefined;
-    const bytes = AssignmentChange.encode({ key, item: { item } }).finish();
+    const bytes = AssignmentChange.encode({ key, item: this.#assignment(item) }).finish();
     if (item.$case !== 'task') this.#keep(key, bytes);
     return bytes;
   }
@@ -192,6 +210,11 @@ export class AssignmentIndex {
         return value && { $case: 'endpoint', value };
       }
     }
+  }
+
+  #assignment(item: Item): AssignmentItem {
+    const isDraining = item.$case === 'task' && this.#isDraining(item.value.id);
+    return isDraining ? { item, draining: true } : { item };
   }
 
   #keep(key: string, bytes: Uint8Array): void {

@@ -1,7 +1,9 @@
 import { type Clock, sleep } from '../../shared/clock.ts';
-import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
+import { isShoalError, messageOf, NodeRemovedError, ShoalError } from '../../shared/errors.ts';
 import type { AgentMessage, LogSubscriptionChange } from '../../shared/gen/shoal/v1/dispatcher.ts';
 import type {
+  AwaitAppliedRequest,
+  AwaitAppliedResponse,
   LivenessDigest,
   NodeSession,
   TaskStatusBatch,
@@ -15,8 +17,10 @@ import type { Consensus } from '../raft/consensus.ts';
 import type { ChangeBatch, WatchableStore } from '../store/types.ts';
 import { AssignmentIndex } from './assignments.ts';
 import { Bell } from './bell.ts';
+import { DrainRelease } from './drain-release.ts';
 import { type ClusterFacts, factsOf, sameForAgent, touchesFacts, updateFor } from './facts.ts';
 import { MISSED_HEARTBEATS } from './heartbeat.ts';
+import { keyOf } from './items.ts';
 import { DispatcherSession } from './session.ts';
 import { StatusRelay } from './status-relay.ts';
 
@@ -25,6 +29,8 @@ export interface LeaderLink {
   /** Resolves once committed. Repeating is safe: statuses only move forward. */
   reportTaskStatuses(batch: TaskStatusBatch, signal: AbortSignal): Promise<void>;
   reportLiveness(digest: LivenessDigest, signal: AbortSignal): Promise<void>;
+  /** Answered when all live nodes that follow the networks show the revision, or when its time is over. */
+  awaitApplied(request: AwaitAppliedRequest, signal: AbortSignal): Promise<AwaitAppliedResponse>;
 }
 
 export type DispatcherDeps = Readonly<{
@@ -68,6 +74,9 @@ export class Dispatcher {
   readonly #digestBell = new Bell();
   /** Said goodbye, and the leader was not told yet. */
   readonly #departed = new Set<string>();
+  /** Have something to tell before the next digest of all. */
+  readonly #news = new Set<DispatcherSession>();
+  readonly #drains: DrainRelease;
   /** Descriptions the present leader has, by session. */
   readonly #described = new WeakMap<DispatcherSession, DescribedTo>();
   readonly #unsubscribe: () => void;
@@ -79,11 +88,19 @@ export class Dispatcher {
     this.#deps = deps;
     const { store, clock } = deps;
     this.#leaderSeenMs = clock.monotonicMs();
-    this.#index = new AssignmentIndex(store, {
-      touch: (nodeId, key) => this.#sessions.get(nodeId)?.touch(key),
-      touchAll: (key) => {
+    const sink = {
+      touch: (nodeId: string, key: string) => this.#sessions.get(nodeId)?.touch(key),
+      touchAll: (key: string) => {
         for (const session of this.#sessions.values()) session.touch(key);
       },
+    };
+    this.#index = new AssignmentIndex(store, sink, (taskId) => this.#drains.isDraining(taskId));
+    this.#drains = new DrainRelease({
+      hasSession: (nodeId) => this.#sessions.has(nodeId),
+      released: (nodeId, taskId) => sink.touch(nodeId, keyOf.task(taskId)),
+      awaitApplied: (request, signal) => deps.leader.awaitApplied(request, signal),
+      clock,
+      log: deps.log,
     });
     this.#facts = factsOf(store);
     this.#relay = new StatusRelay({
@@ -107,6 +124,7 @@ export class Dispatcher {
     signal: AbortSignal,
   ): AsyncGenerator<Uint8Array> {
     if (!this.#hasLeader()) throw leaderless();
+    await this.#mustKnow(nodeId, signal);
     const session = this.#open(nodeId);
     const onAbort = () => session.close();
     signal.addEventListener('abort', onAbort, { once: true });
@@ -140,6 +158,11 @@ export class Dispatcher {
     return () => this.#sessionListeners.delete(listener);
   }
 
+  /** Nodes that are shown the endpoints of one of the networks. */
+  followers(networkIds: readonly string[]): ReadonlySet<string> {
+    return this.#index.followers(networkIds);
+  }
+
   /** Everything that goes on beside the sessions; ends with the signal and takes the sessions with it. */
   async run(signal: AbortSignal): Promise<void> {
     try {
@@ -147,6 +170,7 @@ export class Dispatcher {
         this.#relay.run(signal),
         this.#reportLiveness(signal),
         this.#superviseSessions(signal),
+        this.#drains.run(signal),
       ]);
     } finally {
       this.#unsubscribe();
@@ -156,10 +180,17 @@ export class Dispatcher {
 
   // ---- one session ----
 
+  /** A replica that is behind may not have the node yet; to be told that it was removed ends a node. */
+  async #mustKnow(nodeId: string, signal: AbortSignal): Promise<void> {
+    const { store, consensus } = this.#deps;
+    if (store.get('node', nodeId) === undefined) await consensus.readBarrier(signal);
+    if (store.get('node', nodeId) === undefined) throw new NodeRemovedError(nodeId);
+  }
+
   #open(nodeId: string): DispatcherSession {
     const { clock, random, store, log } = this.#deps;
     const node = store.get('node', nodeId);
-    if (node === undefined) throw removed(nodeId);
+    if (node === undefined) throw new NodeRemovedError(nodeId);
     const session = new DispatcherSession({
       id: newId(random),
       nodeId,
@@ -176,6 +207,7 @@ export class Dispatcher {
   #ended(session: DispatcherSession): void {
     session.close();
     this.#relay.forget(session);
+    this.#news.delete(session);
     if (this.#sessions.get(session.nodeId) !== session) return;
     this.#sessions.delete(session.nodeId);
     const { nodeId, clock } = this.#deps;
@@ -218,17 +250,20 @@ export class Dispatcher {
       case 'hello':
         session.greeted(message.value.address, message.value.description);
         this.#tellSession(session.nodeId, true);
-        this.#digestBell.ring();
+        this.#tellSoon(session);
         return;
       case 'heartbeat':
-        session.beat(message.value.appliedRevision);
+        // The leader may be waiting for this node, whoever holds the session of the task that stops.
+        if (session.beat(message.value.appliedRevision) && this.#drains.isAnyDraining) {
+          this.#tellSoon(session);
+        }
         return;
       case 'report':
         this.#relay.add(session, message.value);
         return;
       case 'description':
         if (session.hello !== undefined) session.greeted(session.hello.address, message.value);
-        this.#digestBell.ring();
+        this.#tellSoon(session);
         return;
       case 'goodbye':
         this.#departed.add(session.nodeId);
@@ -270,10 +305,11 @@ export class Dispatcher {
 
   #committed(batch: ChangeBatch): void {
     this.#index.apply(batch);
+    this.#drains.committed(batch, this.#deps.store);
     for (const change of batch.changes) {
       if (change.table !== 'node') continue;
       const session = this.#sessions.get(change.object.id);
-      if (change.action === 'remove') session?.close(removed(change.object.id));
+      if (change.action === 'remove') session?.close(new NodeRemovedError(change.object.id));
       else if (!sameForAgent(change.previous, change.object)) session?.owesUpdate();
     }
     if (!touchesFacts(batch)) return;
@@ -324,36 +360,45 @@ export class Dispatcher {
 
   // ---- liveness ----
 
+  #tellSoon(session: DispatcherSession): void {
+    this.#news.add(session);
+    this.#digestBell.ring();
+  }
+
   async #reportLiveness(signal: AbortSignal): Promise<void> {
     const { clock, leader, log } = this.#deps;
-    let pauseMs = DIGEST_PERIOD_MS;
+    let allAtMs = clock.monotonicMs() + DIGEST_PERIOD_MS;
     while (!signal.aborted) {
-      const timer = clock.after(pauseMs - DIGEST_SOON_MS, () => this.#digestBell.ring());
+      const waitMs = Math.max(0, allAtMs - clock.monotonicMs() - DIGEST_SOON_MS);
+      const timer = clock.after(waitMs, () => this.#digestBell.ring());
       await this.#digestBell.heard(signal);
       timer.cancel();
       await sleep(clock, DIGEST_SOON_MS, signal).catch(() => undefined);
       if (signal.aborted) return;
       this.#digestBell.hush();
-      const { digest, told } = this.#digest();
+      // Timers may come a little early.
+      const isAll = clock.monotonicMs() >= allAtMs - DIGEST_SOON_MS / 2;
+      const { digest, told } = this.#digest(isAll ? this.#sessions.values() : this.#news);
+      this.#news.clear();
       try {
         await leader.reportLiveness(digest, signal);
         told();
-        pauseMs = DIGEST_PERIOD_MS;
+        if (isAll) allAtMs = clock.monotonicMs() + DIGEST_PERIOD_MS;
       } catch (error) {
-        pauseMs = DIGEST_RETRY_MS;
+        allAtMs = clock.monotonicMs() + DIGEST_RETRY_MS;
         log.debug('the leader is not told who lives', { error: messageOf(error) });
       }
     }
   }
 
-  #digest(): { digest: LivenessDigest; told: () => void } {
+  #digest(of: Iterable<DispatcherSession>): { digest: LivenessDigest; told: () => void } {
     const { clock, store, consensus, nodeId } = this.#deps;
     const { term, leaderRaftId } = consensus.status();
     const leader = `${term}/${leaderRaftId ?? ''}`;
     const departed = [...this.#departed];
     const sessions: NodeSession[] = [];
     const descriptions: [DispatcherSession, DescribedTo][] = [];
-    for (const session of this.#sessions.values()) {
+    for (const session of of) {
       if (session.hello === undefined || session.isClosed) continue;
       const { address, description } = session.hello;
       const known = this.#described.get(session);
@@ -368,11 +413,7 @@ export class Dispatcher {
       });
     }
     const own = this.#ownAgent;
-    if (
-      own &&
-      clock.monotonicMs() < own.untilMs &&
-      !sessions.some((one) => one.nodeId === nodeId)
-    ) {
+    if (own && clock.monotonicMs() < own.untilMs && !this.#sessions.has(nodeId)) {
       const { address } = own;
       sessions.push({ nodeId, address, description: undefined, silentMs: 0, appliedRevision: 0 });
     }
@@ -390,12 +431,5 @@ function leaderless(): ShoalError {
   return new ShoalError(
     'unavailable',
     'this manager has lost the leader of the cluster: use another manager',
-  );
-}
-
-function removed(nodeId: string): ShoalError {
-  return new ShoalError(
-    'permission-denied',
-    `node ${nodeId} was removed from the cluster: it must join again`,
   );
 }

@@ -1,12 +1,14 @@
+import { aborted } from '../../shared/abort.ts';
 import type { Clock, Timer } from '../../shared/clock.ts';
 import { messageOf, NotLeaderError } from '../../shared/errors.ts';
-import type { Node } from '../../shared/gen/shoal/v1/objects.ts';
-import type { LivenessDigest } from '../../shared/gen/shoal/v1/peer.ts';
+import { type Node, NodeState } from '../../shared/gen/shoal/v1/objects.ts';
+import type { AwaitAppliedResponse, LivenessDigest } from '../../shared/gen/shoal/v1/peer.ts';
 import type { StoreAction } from '../../shared/gen/shoal/v1/store.ts';
 import type { Log } from '../../shared/log.ts';
 import { updateAction } from '../store/tables.ts';
 import type { ChangeBatch, ReadView, WatchableStore, Writer } from '../store/types.ts';
 import { writeInBatches } from '../store/writer.ts';
+import { AppliedWaits } from './applied-waits.ts';
 import { Bell } from './bell.ts';
 import { factsOf } from './facts.ts';
 import { Liveness, type NodeChange } from './liveness.ts';
@@ -29,6 +31,8 @@ export class LeaderLiveness {
   readonly #deps: LeaderLivenessDeps;
   readonly #bell = new Bell();
   #liveness: Liveness | undefined;
+  #waits = new AppliedWaits();
+  #ended = new AbortController();
   #alarm: Timer | undefined;
 
   constructor(deps: LeaderLivenessDeps) {
@@ -37,9 +41,43 @@ export class LeaderLiveness {
 
   /** Throws NotLeaderError while this manager is not at it: then the digest counts for nothing. */
   report(digest: LivenessDigest): void {
+    const liveness = this.#liveness;
+    if (liveness === undefined) throw new NotLeaderError(undefined);
+    const { store, clock } = this.#deps;
+    if (liveness.digest(digest, store, clock.monotonicMs())) this.#bell.ring();
+    for (const { nodeId } of digest.sessions) {
+      this.#waits.reached(nodeId, liveness.appliedRevision(nodeId) ?? 0);
+    }
+  }
+
+  /**
+   * Resolves when the kernels of all nodes named by `nodeIds` that are up are known to show the revision, or after
+   * `withinMs` at the latest, with those that are behind. `nodeIds` is asked when this replica is at the revision.
+   * Throws NotLeaderError as `report` does.
+   */
+  async awaitApplied(
+    revision: number,
+    nodeIds: () => Iterable<string>,
+    withinMs: number,
+    signal: AbortSignal,
+  ): Promise<AwaitAppliedResponse> {
     if (this.#liveness === undefined) throw new NotLeaderError(undefined);
     const { store, clock } = this.#deps;
-    if (this.#liveness.digest(digest, store, clock.monotonicMs())) this.#bell.ring();
+    const over = new AbortController();
+    const timer = clock.after(withinMs, () => over.abort());
+    const until = AbortSignal.any([signal, over.signal, this.#ended.signal]);
+    try {
+      await reached(store, revision, until);
+      const up = [...nodeIds()].filter((id) => isUp(store.get('node', id)));
+      const wait = this.#waits.open(revision, up, (id) => this.appliedRevision(id));
+      await Promise.race([wait.done, aborted(until)]);
+      if (this.#ended.signal.aborted) throw new NotLeaderError(undefined);
+      const waits = this.#waits;
+      return { behind: [...(over.signal.aborted ? waits.expire(wait) : waits.close(wait))] };
+    } finally {
+      timer.cancel();
+      over.abort();
+    }
   }
 
   /** Store index that the node's kernel is known to be at; undefined: not known. */
@@ -52,8 +90,15 @@ export class LeaderLiveness {
     const { store, clock, log } = this.#deps;
     const liveness = new Liveness();
     this.#liveness = liveness;
+    this.#waits = new AppliedWaits();
+    this.#ended = new AbortController();
     const unsubscribe = store.onCommit((batch) => {
       if (concernsNodes(batch)) this.#bell.ring();
+      for (const change of batch.changes) {
+        if (change.table !== 'node') continue;
+        const isLost = change.action === 'remove' || !isUp(change.object);
+        if (isLost) this.#waits.lost(change.object.id);
+      }
     });
     this.#bell.ring();
     try {
@@ -76,8 +121,10 @@ export class LeaderLiveness {
       unsubscribe();
       this.#alarm?.cancel();
       this.#liveness = undefined;
+      this.#ended.abort();
     }
   }
+
   /** All nodes in one write. False: to be decided again. */
   async #write(changes: readonly NodeChange[], signal: AbortSignal): Promise<boolean> {
     const { store, writer, log } = this.#deps;
@@ -94,6 +141,22 @@ export class LeaderLiveness {
       return false;
     }
   }
+}
+
+/** When the view is at the index, or the signal aborts. */
+async function reached(
+  store: Pick<WatchableStore, 'index' | 'onCommit'>,
+  index: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const bell = new Bell();
+  const unsubscribe = store.onCommit(() => bell.ring());
+  while (store.index < index && !signal.aborted) await bell.heard(signal);
+  unsubscribe();
+}
+
+function isUp(node: Node | undefined): boolean {
+  return node?.status?.state === NodeState.READY;
 }
 
 function actionOf(view: ReadView, change: NodeChange): StoreAction[] {

@@ -60,11 +60,16 @@ export class DispatcherSession {
     this.#bell.ring();
   }
 
-  /** Each beat is answered at once: that is how an agent knows that its manager lives. */
-  beat(appliedRevision: number): void {
-    this.#appliedRevision = Math.max(this.#appliedRevision, appliedRevision);
+  /**
+   * Each beat is answered at once: that is how an agent knows that its manager lives. True when the agent has
+   * applied more than before.
+   */
+  beat(appliedRevision: number): boolean {
+    const isNews = appliedRevision > this.#appliedRevision;
+    if (isNews) this.#appliedRevision = appliedRevision;
     this.#owesAck = true;
     this.#bell.ring();
+    return isNews;
   }
 
   /** All reports up to this number are committed. */

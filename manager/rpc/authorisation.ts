@@ -50,6 +50,7 @@ export const ACCESS: Readonly<Record<MethodPath, readonly CallerKind[]>> = {
   '/shoal.v1.Peer/LeaveRaft': ADMINISTRATORS, // also the host's own shoald, on leaving the cluster
   '/shoal.v1.Peer/ReportTaskStatuses': MANAGERS,
   '/shoal.v1.Peer/ReportLiveness': MANAGERS,
+  '/shoal.v1.Peer/AwaitApplied': MANAGERS,
   '/shoal.v1.Peer/Logs': MANAGERS,
 };
 

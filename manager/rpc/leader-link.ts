@@ -1,6 +1,12 @@
 import { NotLeaderError } from '../../shared/errors.ts';
-import type { LivenessDigest, TaskStatusBatch } from '../../shared/gen/shoal/v1/peer.ts';
+import type {
+  AwaitAppliedRequest,
+  AwaitAppliedResponse,
+  LivenessDigest,
+  TaskStatusBatch,
+} from '../../shared/gen/shoal/v1/peer.ts';
 import type { LeaderLink } from '../dispatcher/dispatcher.ts';
+import type { LeaderLiveness } from '../dispatcher/leader-liveness.ts';
 import type { Consensus } from '../raft/consensus.ts';
 import { taskStatusAction } from '../store/tables.ts';
 import type { Writer } from '../store/types.ts';
@@ -13,11 +19,14 @@ export interface LeaderSide {
   takeStatuses(batch: TaskStatusBatch, signal: AbortSignal): Promise<void>;
   /** Throws NotLeaderError while it is not ready for digests. */
   takeDigest(digest: LivenessDigest): void;
+  /** Throws NotLeaderError as `takeDigest` does. */
+  awaitApplied(request: AwaitAppliedRequest, signal: AbortSignal): Promise<AwaitAppliedResponse>;
 }
 
 export function leaderSide(
   writer: Writer,
-  liveness: { report(digest: LivenessDigest): void },
+  liveness: Pick<LeaderLiveness, 'report' | 'awaitApplied'>,
+  followers: (networkIds: readonly string[]) => Iterable<string>,
 ): LeaderSide {
   return {
     takeStatuses: ({ changes }, signal) =>
@@ -27,6 +36,8 @@ export function leaderSide(
         signal,
       ),
     takeDigest: (digest) => liveness.report(digest),
+    awaitApplied: ({ revision, networkIds, withinMs }, signal) =>
+      liveness.awaitApplied(revision, () => followers(networkIds), withinMs, signal),
   };
 }
 
@@ -34,6 +45,11 @@ export function leaderSide(
 export interface ReportCalls {
   reportTaskStatuses(address: string, batch: TaskStatusBatch, signal: AbortSignal): Promise<void>;
   reportLiveness(address: string, digest: LivenessDigest, signal: AbortSignal): Promise<void>;
+  awaitApplied(
+    address: string,
+    request: AwaitAppliedRequest,
+    signal: AbortSignal,
+  ): Promise<AwaitAppliedResponse>;
 }
 
 /**
@@ -60,6 +76,12 @@ export function leaderLink(
       const there = address();
       if (there === undefined) side.takeDigest(digest);
       else await calls.reportLiveness(there, digest, signal);
+    },
+    async awaitApplied(request, signal) {
+      const there = address();
+      return there === undefined
+        ? side.awaitApplied(request, signal)
+        : calls.awaitApplied(there, request, signal);
     },
   };
 }

@@ -16,6 +16,8 @@ type Credentials = ReturnType<typeof clusterCredentials>;
 /** A report that takes longer than this is out of date anyway, or its leader is gone. */
 const STATUS_DEADLINE_MS = 5_000;
 const DIGEST_DEADLINE_MS = 1_000;
+/** What an answer takes beyond the time that the request leaves for it. */
+const ANSWER_MS = 500;
 
 /** Channels to the other managers, one each, opened when first needed. */
 export class ManagerChannels implements ReportCalls, PeerLogs {
@@ -59,6 +61,11 @@ export class ManagerChannels implements ReportCalls, PeerLogs {
   ): Promise<void> {
     const options = { signal, deadlineMs: DIGEST_DEADLINE_MS };
     await unary(this.to(address), PeerService.reportLiveness, digest, options);
+  }
+
+  awaitApplied(...[address, request, signal]: Parameters<ReportCalls['awaitApplied']>) {
+    const options = { signal, deadlineMs: request.withinMs + ANSWER_MS };
+    return unary(this.to(address), PeerService.awaitApplied, request, options);
   }
 
   logs(

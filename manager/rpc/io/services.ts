@@ -84,7 +84,7 @@ export function createManagerServices(deps: ManagerServicesDeps): ManagerService
     random,
     log: log.with({ part: 'ca' }),
   });
-  const side = leaderSide(writer, liveness);
+  const side = leaderSide(writer, liveness, (networkIds) => dispatcher.followers(networkIds));
   const dispatcher = new Dispatcher({
     nodeId,
     store,
@@ -269,7 +269,7 @@ function peerHandlers(methods: Methods, { members, side, logs }: PeerDeps) {
         return {};
       }),
     ),
-    // These two are sent to the leader only, by managers that know it: they are not sent on.
+    // These three are sent to the leader only, by managers that know it: they are not sent on.
     reportTaskStatuses: handleUnary(
       methods.here(PeerService.reportTaskStatuses.path, async (request, signal) => {
         await side.takeStatuses(request, signal);
@@ -282,6 +282,11 @@ function peerHandlers(methods: Methods, { members, side, logs }: PeerDeps) {
         side.takeDigest(request);
         return {};
       }),
+    ),
+    awaitApplied: handleUnary(
+      methods.here(PeerService.awaitApplied.path, (request, signal) =>
+        side.awaitApplied(request, signal),
+      ),
     ),
     logs: handleServerStream(
       methods.stream(PeerService.logs.path, (request, signal) => logs.local(request, signal)),

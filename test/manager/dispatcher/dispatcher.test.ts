@@ -1,6 +1,7 @@
 import test from 'ava';
 import { Dispatcher, LEADER_LEASE_MS } from '../../../manager/dispatcher/dispatcher.ts';
 import { createAction, removeAction, updateAction } from '../../../manager/store/tables.ts';
+import type { ReadView } from '../../../manager/store/types.ts';
 import { isShoalError, messageOf, NotLeaderError, ShoalError } from '../../../shared/errors.ts';
 import { type AgentMessage, ManagerMessage } from '../../../shared/gen/shoal/v1/dispatcher.ts';
 import {
@@ -10,11 +11,15 @@ import {
   TaskState,
   TaskStatus,
 } from '../../../shared/gen/shoal/v1/objects.ts';
-import type { LivenessDigest } from '../../../shared/gen/shoal/v1/peer.ts';
+import type {
+  AwaitAppliedRequest,
+  AwaitAppliedResponse,
+  LivenessDigest,
+} from '../../../shared/gen/shoal/v1/peer.ts';
 import type { TaskStatusChange } from '../../../shared/gen/shoal/v1/store.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { settle } from '../../support/manual-clock.ts';
-import { clusterFixture, nodeFixture, taskFixture } from '../../support/objects.ts';
+import { clusterFixture, nodeFixture, serviceFixture, taskFixture } from '../../support/objects.ts';
 import { storeFixture } from '../../support/store.ts';
 
 type Said = NonNullable<AgentMessage['message']>;
@@ -106,10 +111,15 @@ async function setUp(tasks: readonly Task[] = []) {
   const fixture = await storeFixture({
     cluster: [clusterFixture()],
     node: [nodeFixture({ id: 'n1' }), nodeFixture({ id: 'n2' })],
+    service: [serviceFixture({ id: 's1' })],
     task: tasks,
   });
   const digests: LivenessDigest[] = [];
   const batches: TaskStatusChange[][] = [];
+  const asked: {
+    request: AwaitAppliedRequest;
+    answer: PromiseWithResolvers<AwaitAppliedResponse>;
+  }[] = [];
   const leader = {
     digestError: undefined as Error | undefined,
     statusError: undefined as Error | undefined,
@@ -126,6 +136,12 @@ async function setUp(tasks: readonly Task[] = []) {
         if (leader.digestError !== undefined) throw leader.digestError;
         digests.push(digest);
       },
+      awaitApplied: (request, signal) => {
+        const answer = Promise.withResolvers<AwaitAppliedResponse>();
+        signal.addEventListener('abort', () => answer.reject(signal.reason), { once: true });
+        asked.push({ request, answer });
+        return answer.promise;
+      },
     },
     log: silentLog,
   });
@@ -141,7 +157,7 @@ async function setUp(tasks: readonly Task[] = []) {
     batches
       .splice(0)
       .map((changes) => changes.map(({ taskId, status }) => `${taskId} ${status?.state}`));
-  return { ...fixture, dispatcher, digests, takeBatches, leader, stop, running, connect };
+  return { ...fixture, dispatcher, digests, asked, takeBatches, leader, stop, running, connect };
 }
 
 const assigned = (id: string, nodeId = 'n1') =>
@@ -415,4 +431,104 @@ test('the end of the manager ends its sessions', async (t) => {
   await running;
   await settle();
   t.true(isShoalError(agent.end, 'unavailable'));
+});
+
+const backEnd = (id: string, nodeId: string) =>
+  taskFixture({
+    id,
+    nodeId,
+    serviceId: 's1',
+    desiredState: TaskState.RUNNING,
+    status: { state: TaskState.RUNNING, healthy: true },
+    networks: [{ networkId: 'net', addresses: ['10.0.1.5/24'] }],
+  });
+
+/** The task as the store has it, told to stop. */
+function stopping(view: ReadView, id: string, desiredState: TaskState = TaskState.SHUTDOWN) {
+  const task = view.get('task', id);
+  if (task === undefined) throw new Error(`no task ${id}`);
+  return updateAction('task', { ...task, desiredState });
+}
+
+/** What the agent was told of the task in the last message that named it. */
+function lastOf(agent: FakeAgent, taskId: string): string | undefined {
+  for (const message of agent.heard.toReversed()) {
+    if (message.$case !== 'assignments') continue;
+    const item = message.value.changes.find(({ key }) => key === `task/${taskId}`)?.item;
+    if (item?.item?.$case !== 'task') continue;
+    return `${item.item.value.desiredState} ${item.draining === true ? 'draining' : 'free'}`;
+  }
+  return undefined;
+}
+
+test('a back-end that shall stop is draining until the leader says that all hosts know', async (t) => {
+  const { connect, writer, clock, asked, store } = await setUp([backEnd('t1', 'n1')]);
+  const agent = await connect();
+  t.is(lastOf(agent, 't1'), `${TaskState.RUNNING} free`);
+  const index = await writer.write([stopping(store, 't1')]);
+  await clock.advance(20);
+  t.is(lastOf(agent, 't1'), `${TaskState.SHUTDOWN} draining`);
+  t.deepEqual(
+    asked.map(({ request }) => [request.revision, request.networkIds]),
+    [[index, ['net']]],
+  );
+  await clock.advance(500);
+  t.is(lastOf(agent, 't1'), `${TaskState.SHUTDOWN} draining`);
+  asked[0]?.answer.resolve({ behind: [] });
+  await clock.advance(20);
+  t.is(lastOf(agent, 't1'), `${TaskState.SHUTDOWN} free`);
+  t.is(asked.length, 1);
+});
+
+test('a drain ends after two seconds when the leader does not answer', async (t) => {
+  const { connect, writer, clock, asked, store } = await setUp([backEnd('t1', 'n1')]);
+  const agent = await connect();
+  await writer.write([stopping(store, 't1', TaskState.REMOVE)]);
+  await clock.advance(20);
+  asked[0]?.answer.reject(new NotLeaderError(undefined));
+  await clock.advance(1_900);
+  t.is(asked.length, 2, 'a leader that is not one is asked again');
+  t.is(lastOf(agent, 't1'), `${TaskState.REMOVE} draining`);
+  await clock.advance(150);
+  t.is(lastOf(agent, 't1'), `${TaskState.REMOVE} free`);
+  t.is(asked.length, 2);
+});
+
+test('tasks that stop together are asked about once, and other managers’ tasks not at all', async (t) => {
+  const tasks = [backEnd('t1', 'n1'), backEnd('t2', 'n1'), backEnd('t3', 'n2')];
+  const { connect, writer, clock, asked, store } = await setUp(tasks);
+  const agent = await connect('n1');
+  for (const id of ['t1', 't2']) await writer.write([stopping(store, id)]);
+  await clock.advance(20);
+  await writer.write([stopping(store, 't3')]);
+  await clock.advance(20);
+  t.is(asked.length, 1);
+  // The node of the third one changes sides: here it still has to wait.
+  const other = await connect('n2');
+  await clock.advance(20);
+  t.is(lastOf(other, 't3'), `${TaskState.SHUTDOWN} draining`);
+  await clock.advance(2_000);
+  t.is(lastOf(other, 't3'), `${TaskState.SHUTDOWN} free`);
+  t.is(lastOf(agent, 't2'), `${TaskState.SHUTDOWN} free`);
+});
+
+test('while tasks drain, what a node has applied is told at once, of that node only', async (t) => {
+  const { connect, writer, clock, digests, store } = await setUp([backEnd('t1', 'n1')]);
+  const agent = await connect('n1');
+  await connect('n2');
+  await clock.advance(600);
+  agent.beat(1);
+  await clock.advance(50);
+  const before = digests.length;
+  agent.beat(2);
+  await clock.advance(50);
+  t.is(digests.length, before, 'nobody waits for it');
+  const index = await writer.write([stopping(store, 't1')]);
+  agent.beat(index);
+  await clock.advance(30);
+  t.is(digests.length, before + 1);
+  t.deepEqual(
+    digests.at(-1)?.sessions.map(({ nodeId, appliedRevision }) => [nodeId, appliedRevision]),
+    [['n1', index]],
+  );
 });

@@ -68,7 +68,7 @@ class Reader {
 test('encodeAssignments() gives the bytes that the generated code would', (t) => {
   fc.assert(
     fc.property(fc.array(fc.string({ maxLength: 300 }), { maxLength: 80 }), (keys) => {
-      const changes = keys.map((key) => ({ key, item: host(key, 1) }));
+      const changes = keys.map((key) => AssignmentChange.fromPartial({ key, item: host(key, 1) }));
       const head = { complete: true, more: false, appliesTo: 0, resultsIn: 1, revision: 7 };
       const encoded = encodeAssignments(
         head,

@@ -39,6 +39,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   'Peer/LeaveRaft': '                                 no  no  yes yes',
   'Peer/ReportTaskStatuses': '                        no  no  yes no',
   'Peer/ReportLiveness': '                            no  no  yes no',
+  'Peer/AwaitApplied': '                              no  no  yes no',
   'Peer/Logs': '                                      no  no  yes no',
 };
 const KINDS: readonly CallerKind[] = ['none', 'worker', 'manager', 'local'];

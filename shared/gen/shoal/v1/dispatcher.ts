@@ -137,6 +137,11 @@ export interface AssignmentItem {
     | { $case: "endpoint"; value: Endpoint }
     | { $case: "host"; value: Host }
     | undefined;
+  /**
+   * With a task that shall stop: true as long as some host may still send it new connections. Its stop signal
+   * waits for that to end.
+   */
+  draining?: boolean | undefined;
 }
 
 /** A service's face on one network. */
@@ -1187,7 +1192,7 @@ export const AssignmentChange: MessageFns<AssignmentChange> = {
 };
 
 function createBaseAssignmentItem(): AssignmentItem {
-  return { item: undefined };
+  return { item: undefined, draining: undefined };
 }
 
 export const AssignmentItem: MessageFns<AssignmentItem> = {
@@ -1214,6 +1219,9 @@ export const AssignmentItem: MessageFns<AssignmentItem> = {
       case "host":
         Host.encode(message.item.value, writer.uint32(58).fork()).join();
         break;
+    }
+    if (message.draining !== undefined) {
+      writer.uint32(64).bool(message.draining);
     }
     return writer;
   },
@@ -1287,6 +1295,14 @@ export const AssignmentItem: MessageFns<AssignmentItem> = {
             message.item = { $case: "host", value: Host.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.draining = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1348,6 +1364,7 @@ export const AssignmentItem: MessageFns<AssignmentItem> = {
         break;
       }
     }
+    message.draining = object.draining ?? undefined;
     return message;
   },
 };

@@ -70,12 +70,24 @@ export interface NodeSession {
 
 export interface LivenessDigest {
   managerId: string;
+  /** All every half second; in between only those that have news. */
   sessions: NodeSession[];
   /** Nodes that said goodbye since the last digest. */
   departed: string[];
 }
 
 export interface LivenessResponse {
+}
+
+export interface AwaitAppliedRequest {
+  revision: number;
+  networkIds: string[];
+  withinMs: number;
+}
+
+export interface AwaitAppliedResponse {
+  /** Nodes that are not known to be there. Empty: all are. */
+  behind: string[];
 }
 
 /** What a ConfChange entry of the Raft log carries beside the id. */
@@ -743,6 +755,140 @@ export const LivenessResponse: MessageFns<LivenessResponse> = {
   },
 };
 
+function createBaseAwaitAppliedRequest(): AwaitAppliedRequest {
+  return { revision: 0, networkIds: [], withinMs: 0 };
+}
+
+export const AwaitAppliedRequest: MessageFns<AwaitAppliedRequest> = {
+  encode(message: AwaitAppliedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.revision !== 0) {
+      writer.uint32(8).int64(message.revision);
+    }
+    for (const v of message.networkIds) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.withinMs !== 0) {
+      writer.uint32(24).int64(message.withinMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AwaitAppliedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAwaitAppliedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.revision = longToNumber(reader.int64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.networkIds.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.withinMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AwaitAppliedRequest>): AwaitAppliedRequest {
+    return AwaitAppliedRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AwaitAppliedRequest>): AwaitAppliedRequest {
+    const message = createBaseAwaitAppliedRequest();
+    message.revision = object.revision ?? 0;
+    message.networkIds = object.networkIds?.map((e) => e) || [];
+    message.withinMs = object.withinMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseAwaitAppliedResponse(): AwaitAppliedResponse {
+  return { behind: [] };
+}
+
+export const AwaitAppliedResponse: MessageFns<AwaitAppliedResponse> = {
+  encode(message: AwaitAppliedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.behind) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AwaitAppliedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAwaitAppliedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.behind.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AwaitAppliedResponse>): AwaitAppliedResponse {
+    return AwaitAppliedResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AwaitAppliedResponse>): AwaitAppliedResponse {
+    const message = createBaseAwaitAppliedResponse();
+    message.behind = object.behind?.map((e) => e) || [];
+    return message;
+  },
+};
+
 function createBaseConfChangeContext(): ConfChangeContext {
   return { member: undefined };
 }
@@ -836,7 +982,7 @@ export const PeerService = {
       Buffer.from(TaskStatusBatchResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): TaskStatusBatchResponse => TaskStatusBatchResponse.decode(value),
   },
-  /** To the leader, every half second: whose sessions the calling manager holds. */
+  /** To the leader, at least every half second: whose sessions the calling manager holds. */
   reportLiveness: {
     path: "/shoal.v1.Peer/ReportLiveness" as const,
     requestStream: false as const,
@@ -845,6 +991,20 @@ export const PeerService = {
     requestDeserialize: (value: Buffer): LivenessDigest => LivenessDigest.decode(value),
     responseSerialize: (value: LivenessResponse): Buffer => Buffer.from(LivenessResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): LivenessResponse => LivenessResponse.decode(value),
+  },
+  /**
+   * To the leader: answered when the kernels of all live nodes that follow one of the networks are known to show
+   * the revision, or when the time is over.
+   */
+  awaitApplied: {
+    path: "/shoal.v1.Peer/AwaitApplied" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AwaitAppliedRequest): Buffer => Buffer.from(AwaitAppliedRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AwaitAppliedRequest => AwaitAppliedRequest.decode(value),
+    responseSerialize: (value: AwaitAppliedResponse): Buffer =>
+      Buffer.from(AwaitAppliedResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AwaitAppliedResponse => AwaitAppliedResponse.decode(value),
   },
   /** Messages of the subscription from agents whose sessions the called manager serves. */
   logs: {
@@ -868,8 +1028,13 @@ export interface PeerServer extends UntypedServiceImplementation {
   leaveRaft: handleUnaryCall<LeaveRaftRequest, LeaveRaftResponse>;
   /** To the leader: statuses that agents of the calling manager reported. Answered once committed. */
   reportTaskStatuses: handleUnaryCall<TaskStatusBatch, TaskStatusBatchResponse>;
-  /** To the leader, every half second: whose sessions the calling manager holds. */
+  /** To the leader, at least every half second: whose sessions the calling manager holds. */
   reportLiveness: handleUnaryCall<LivenessDigest, LivenessResponse>;
+  /**
+   * To the leader: answered when the kernels of all live nodes that follow one of the networks are known to show
+   * the revision, or when the time is over.
+   */
+  awaitApplied: handleUnaryCall<AwaitAppliedRequest, AwaitAppliedResponse>;
   /** Messages of the subscription from agents whose sessions the called manager serves. */
   logs: handleServerStreamingCall<LogSubscription, LogMessage>;
 }
@@ -926,7 +1091,7 @@ export interface PeerClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: TaskStatusBatchResponse) => void,
   ): ClientUnaryCall;
-  /** To the leader, every half second: whose sessions the calling manager holds. */
+  /** To the leader, at least every half second: whose sessions the calling manager holds. */
   reportLiveness(
     request: LivenessDigest,
     callback: (error: ServiceError | null, response: LivenessResponse) => void,
@@ -941,6 +1106,25 @@ export interface PeerClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: LivenessResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * To the leader: answered when the kernels of all live nodes that follow one of the networks are known to show
+   * the revision, or when the time is over.
+   */
+  awaitApplied(
+    request: AwaitAppliedRequest,
+    callback: (error: ServiceError | null, response: AwaitAppliedResponse) => void,
+  ): ClientUnaryCall;
+  awaitApplied(
+    request: AwaitAppliedRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AwaitAppliedResponse) => void,
+  ): ClientUnaryCall;
+  awaitApplied(
+    request: AwaitAppliedRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AwaitAppliedResponse) => void,
   ): ClientUnaryCall;
   /** Messages of the subscription from agents whose sessions the called manager serves. */
   logs(request: LogSubscription, options?: Partial<CallOptions>): ClientReadableStream<LogMessage>;
