@@ -196,33 +196,36 @@ async function startSide(
   const advertised = splitHostPort(record.advertiseAddress, CONTROL_PORT);
   const listening = splitHostPort(record.listenAddress, CONTROL_PORT);
   const socketPath = managerSocket(flags);
-  const manager =
-    record.role === 'manager'
-      ? localManager({
-          argv: [process.execPath, ...process.execArgv, join(ROOT, 'manager/main.ts')],
-          pidFile: join(flags.runDir, 'manager.pid'),
-          start: {
-            nodeId: record.nodeId,
-            clusterId: record.clusterId,
-            stateDir: store.managerDir,
-            certificateDir: store.certificateDir,
-            socketPath,
-            listenAddress: record.listenAddress,
-            advertiseAddress: record.advertiseAddress,
-            raftListenAddress: joinHostPort(listening.host, RAFT_PORT),
-            raftAdvertiseAddress: joinHostPort(advertised.host, RAFT_PORT),
-          },
-          mode,
-          remotes: () =>
-            directory
-              .all()
-              .filter(({ nodeId }) => nodeId !== record.nodeId)
-              .map(({ address }) => address),
-          clock,
-          log,
-        })
-      : undefined;
-  if (manager !== undefined) directory.setLocal(`unix://${socketPath}`);
+  const remotes = () =>
+    directory
+      .all()
+      .filter(({ nodeId }) => nodeId !== record.nodeId)
+      .map(({ address }) => address);
+  let firstMode: ManagerMode | undefined = mode;
+  const makeManager = () => {
+    // What was asked for counts once: a manager of a later promotion joins those there are then.
+    const begin = firstMode ?? { kind: 'run', remotes: remotes() };
+    firstMode = undefined;
+    return localManager({
+      argv: [process.execPath, ...process.execArgv, join(ROOT, 'manager/main.ts')],
+      pidFile: join(flags.runDir, 'manager.pid'),
+      start: {
+        nodeId: record.nodeId,
+        clusterId: record.clusterId,
+        stateDir: store.managerDir,
+        certificateDir: store.certificateDir,
+        socketPath,
+        listenAddress: record.listenAddress,
+        advertiseAddress: record.advertiseAddress,
+        raftListenAddress: joinHostPort(listening.host, RAFT_PORT),
+        raftAdvertiseAddress: joinHostPort(advertised.host, RAFT_PORT),
+      },
+      mode: begin,
+      remotes,
+      clock,
+      log,
+    });
+  };
 
   const dataPlane = new LinuxDataPlane({
     nodeId: record.nodeId,
@@ -232,6 +235,7 @@ async function startSide(
     log: log.with({ part: 'network' }),
   });
   const description = describe(flags, record.dataPathAddress);
+  const renew = (signal: AbortSignal) => renewCertificate(identity, directory, store, signal);
   let side: MemberSide;
   const session = new AgentSession({
     link: grpcManagerLink(identity),
@@ -276,18 +280,28 @@ async function startSide(
   });
   side = new MemberSide({
     record,
-    manager,
+    makeManager,
+    clearManager: () => store.clearManager(),
+    localTarget: `unix://${socketPath}`,
+    identity,
     session,
     managers: directory,
     tasks,
     dataPlane,
     publishLogs: (change) => publisher.handle(change),
-    renew: (signal) =>
+    renew,
+    dismissed: () => {
+      container
+        .resolve(MEMBERSHIP)
+        .dismissed()
+        .catch((error) => log.error('cannot leave', { error: messageOf(error) }));
+    },
+    keepFresh: (signal) =>
       keepCertificateFresh(
         {
           identity,
           validity: ({ certificatePem }) => parseCertificate(certificatePem),
-          renew: (renewSignal) => renewCertificate(identity, directory, store, renewSignal),
+          renew,
           clock,
           random: systemRandom,
           log,

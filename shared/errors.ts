@@ -42,6 +42,19 @@ export class NotLeaderError extends ShoalError {
   }
 }
 
+/** The cluster knows the calling node no more: an operator removed it. Its certificate opens nothing again. */
+export class NodeRemovedError extends ShoalError {
+  readonly nodeId: string;
+  constructor(nodeId: string, options?: ErrorOptions) {
+    super(
+      'permission-denied',
+      `node ${nodeId} was removed from the cluster: it must join again`,
+      options,
+    );
+    this.nodeId = nodeId;
+  }
+}
+
 export function isShoalError(error: unknown, code?: ErrorCode): error is ShoalError {
   return error instanceof ShoalError && (code === undefined || error.code === code);
 }

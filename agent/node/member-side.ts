@@ -3,12 +3,14 @@ import { isShoalError, messageOf } from '../../shared/errors.ts';
 import type { ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
 import type { LogSubscriptionChange, SessionUpdate } from '../../shared/gen/shoal/v1/dispatcher.ts';
 import type { Log } from '../../shared/log.ts';
+import type { IdentityHolder, TlsIdentity } from '../../shared/pki/identity.ts';
 import type { DataPlane } from '../network/types.ts';
 import type { ManagerDirectory } from '../session/managers.ts';
 import type { Session, SessionHandler } from '../session/types.ts';
 import type { TaskManager } from '../task/manager.ts';
 import type { ClusterSide } from './membership.ts';
 import type { NodeRecord } from './record.ts';
+import { RoleKeeper } from './role-keeper.ts';
 
 /** The manager process of this host, where it is one. */
 export interface LocalManager {
@@ -24,14 +26,24 @@ export interface LocalManager {
 
 export type MemberSideDeps = Readonly<{
   record: NodeRecord;
-  manager: LocalManager | undefined;
+  /** A manager process for this host, of the record as it is then; nothing runs yet. */
+  makeManager(): LocalManager;
+  /** Deletes what a manager process keeps on disk. */
+  clearManager(): Promise<void>;
+  /** Where `makeManager`'s is reached, as a session's target. */
+  localTarget: string;
+  identity: IdentityHolder;
   session: Session & { start(): void };
   managers: ManagerDirectory;
   tasks: TaskManager;
   dataPlane: DataPlane;
   publishLogs(change: LogSubscriptionChange): void;
   /** Keeps the certificate fresh until the signal aborts. */
-  renew(signal: AbortSignal): Promise<void>;
+  keepFresh(signal: AbortSignal): Promise<void>;
+  /** Asks a manager for a new certificate and saves it. */
+  renew(signal: AbortSignal): Promise<TlsIdentity>;
+  /** The cluster does not know this node any more. */
+  dismissed(): void;
   /** Remembers the managers for the next start. */
   remember(record: NodeRecord): Promise<void>;
   clock: Clock;
@@ -44,11 +56,32 @@ const POLL_MS = 20;
 export class MemberSide implements ClusterSide {
   readonly #deps: MemberSideDeps;
   readonly #ending = new AbortController();
+  readonly #roles: RoleKeeper;
+  #record: NodeRecord;
+  #manager: LocalManager | undefined;
+  #saving: Promise<void> = Promise.resolve();
   #connected = Promise.withResolvers<void>();
-  #renewal: Promise<void> | undefined;
+  #background: Promise<unknown> | undefined;
 
   constructor(deps: MemberSideDeps) {
     this.#deps = deps;
+    this.#record = deps.record;
+    const { identity, renew, clock, log } = deps;
+    const isRunning = () => this.#manager !== undefined;
+    this.#roles = new RoleKeeper({
+      nodeId: deps.record.nodeId,
+      identity,
+      renew,
+      manager: {
+        get isRunning() {
+          return isRunning();
+        },
+        start: () => this.#startManager(),
+        retire: () => this.#retireManager(),
+      },
+      clock,
+      log,
+    });
   }
 
   /** For the session: what comes from the managers goes to who needs it. */
@@ -60,27 +93,36 @@ export class MemberSide implements ClusterSide {
       connected: (isConnected) => {
         if (isConnected) side().#connected.resolve();
       },
+      dismissed: () => side().#deps.dismissed(),
     };
+  }
+
+  get record(): NodeRecord {
+    return this.#record;
   }
 
   /** Adopts what runs here, then opens the session. */
   async start(): Promise<void> {
-    const { manager, session, tasks, dataPlane, renew, log } = this.#deps;
-    manager?.start();
+    const { session, tasks, dataPlane, keepFresh, log } = this.#deps;
+    if (this.#record.role === 'manager') this.#runManager();
     await tasks.adopt();
     dataPlane.onApplied((revision) => session.applied(revision));
     session.start();
-    this.#renewal = renew(this.#ending.signal).catch((error) => {
-      if (!this.#ending.signal.aborted)
-        log.error('certificate renewal broke', { error: messageOf(error) });
-    });
+    const { signal } = this.#ending;
+    this.#background = Promise.all(
+      [keepFresh(signal), this.#roles.run(signal)].map((loop) =>
+        loop.catch((error: unknown) => {
+          if (!signal.aborted) log.error('a loop of this node broke', { error: messageOf(error) });
+        }),
+      ),
+    );
   }
 
   async ready(signal: AbortSignal): Promise<void> {
-    const { manager, clock } = this.#deps;
-    while (manager !== undefined) {
+    const { clock } = this.#deps;
+    while (this.#manager !== undefined) {
       try {
-        await manager.clusterInfo(signal);
+        await this.#manager.clusterInfo(signal);
         break;
       } catch (error) {
         if (!isShoalError(error)) throw error;
@@ -97,7 +139,7 @@ export class MemberSide implements ClusterSide {
   }
 
   async clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined> {
-    return this.#deps.manager?.clusterInfo(signal);
+    return this.#manager?.clusterInfo(signal);
   }
 
   managers() {
@@ -105,39 +147,71 @@ export class MemberSide implements ClusterSide {
   }
 
   async resign(signal: AbortSignal): Promise<void> {
-    await this.#deps.manager?.resign(signal);
+    await this.#manager?.resign(signal);
   }
 
   async tearDown(): Promise<void> {
-    const { session, tasks, dataPlane, manager } = this.#deps;
+    const { session, tasks, dataPlane } = this.#deps;
     await session.goodbye('leaving the cluster');
     this.#ending.abort();
+    await this.#background; // a change of role that is under way ends first
     await session.close();
     await tasks.removeAll();
     await dataPlane.removeAll();
     await dataPlane.close();
-    await manager?.stop();
-    await this.#renewal;
+    await this.#manager?.stop();
+    await this.#saving;
   }
 
   async close(): Promise<void> {
-    const { session, dataPlane, manager } = this.#deps;
+    const { session, dataPlane } = this.#deps;
     this.#ending.abort();
+    await this.#background;
     await session.close();
     await dataPlane.close();
-    await manager?.stop();
-    await this.#renewal;
+    await this.#manager?.stop();
+    await this.#saving;
+  }
+
+  #runManager(): void {
+    const { makeManager, managers, localTarget } = this.#deps;
+    this.#manager = makeManager();
+    this.#manager.start();
+    managers.setLocal(localTarget);
+  }
+
+  /** Written down first: after a crash in between it is started all the same. */
+  async #startManager(): Promise<void> {
+    await this.#deps.clearManager(); // of a membership that ended: never to be gone on with
+    await this.#remember({ role: 'manager' });
+    this.#runManager();
+  }
+
+  /** Written down last: after a crash in between it is done again. */
+  async #retireManager(): Promise<void> {
+    this.#deps.managers.setLocal(undefined);
+    await this.#manager?.stop();
+    await this.#deps.clearManager();
+    await this.#remember({ role: 'worker' });
+    this.#manager = undefined;
   }
 
   #update(update: SessionUpdate): void {
-    const { tasks, record, remember, log } = this.#deps;
+    const { tasks, log } = this.#deps;
+    this.#roles.told(update);
     tasks.setDataPathPort(update.dataPathPort);
     if (update.managers.length === 0) return;
-    const managers = update.managers.map(({ nodeId, address }) => ({ nodeId, address }));
-    remember({
-      ...record,
-      managers,
-      dataPathPort: update.dataPathPort || record.dataPathPort,
+    this.#remember({
+      managers: update.managers.map(({ nodeId, address }) => ({ nodeId, address })),
+      dataPathPort: update.dataPathPort || this.#record.dataPathPort,
     }).catch((error) => log.warn('cannot save the list of managers', { error: messageOf(error) }));
+  }
+
+  /** One write after the other: each is of the whole record as it is then. */
+  #remember(change: Partial<NodeRecord>): Promise<void> {
+    this.#record = { ...this.#record, ...change };
+    const saved = this.#saving.then(() => this.#deps.remember(this.#record));
+    this.#saving = saved.catch(() => undefined);
+    return saved;
   }
 }

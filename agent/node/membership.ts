@@ -21,6 +21,8 @@ import type { NodeRecord } from './record.ts';
 
 /** All that runs on a node because it is in a cluster: manager process, session, tasks, data plane. */
 export interface ClusterSide {
+  /** As it is now: the role and the list of managers change while it runs. */
+  readonly record: NodeRecord;
   /** Resolves when the node does what its role asks: on a manager, when the manager answers. */
   ready(signal: AbortSignal): Promise<void>;
   clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined>;
@@ -89,7 +91,7 @@ const DEFAULT_SUBNET_SIZE = 24;
 /** This host's way into a cluster, and out of it. One change at a time. */
 export class NodeMembership implements Membership {
   readonly #deps: MembershipDeps;
-  #member: { record: NodeRecord; side: ClusterSide } | undefined;
+  #side: ClusterSide | undefined;
   #state: NodeStanding['localState'] = 'inactive';
   #error = '';
   #busy = false;
@@ -99,32 +101,27 @@ export class NodeMembership implements Membership {
   }
 
   get side(): ClusterSide | undefined {
-    return this.#member?.side;
+    return this.#side;
   }
 
   /** At the start of the daemon: goes on with the membership it had. */
   async resume(record: NodeRecord, identity: TlsIdentity): Promise<void> {
     const remotes = record.managers.map(({ address }) => address);
-    this.#member = {
-      record,
-      side: await this.#deps.startSide(record, identity, { kind: 'run', remotes }),
-    };
+    this.#side = await this.#deps.startSide(record, identity, { kind: 'run', remotes });
     this.#state = 'active';
   }
 
   standing(): NodeStanding {
-    const member = this.#member;
+    const record = this.#side?.record;
     return {
       localState: this.#state,
-      nodeId: member?.record.nodeId ?? '',
+      nodeId: record?.nodeId ?? '',
       nodeAddress:
-        member === undefined
-          ? ''
-          : splitHostPort(member.record.advertiseAddress, CONTROL_PORT).host,
-      isManager: member?.record.role === 'manager',
+        record === undefined ? '' : splitHostPort(record.advertiseAddress, CONTROL_PORT).host,
+      isManager: record?.role === 'manager',
       error: this.#error,
-      remoteManagers: member?.side.managers() ?? [],
-      clusterId: member?.record.clusterId ?? '',
+      remoteManagers: this.#side?.managers() ?? [],
+      clusterId: record?.clusterId ?? '',
       description: this.#deps.describe(),
     };
   }
@@ -217,24 +214,40 @@ export class NodeMembership implements Membership {
 
   leave(force: boolean, signal: AbortSignal): Promise<void> {
     return this.#exclusively(async () => {
-      const member = this.#member;
-      if (member === undefined) {
+      const side = this.#side;
+      if (side === undefined) {
         throw new ShoalError('unavailable', 'This node is not part of a swarm');
       }
-      if (member.record.role === 'manager') await this.#leaveAsManager(member.side, force, signal);
-      await member.side.tearDown();
-      await this.#deps.store.clear();
-      this.#member = undefined;
-      this.#state = 'inactive';
+      if (side.record.role === 'manager') await this.#leaveAsManager(side, force, signal);
+      await this.#forget(side);
     }, true);
   }
 
+  /**
+   * The cluster knows this node no more: what the membership brought goes, as after a leave. Does
+   * nothing while something else is under way: it is told again as long as it is so.
+   */
+  async dismissed(): Promise<void> {
+    const side = this.#side;
+    if (side === undefined || this.#busy) return;
+    const { nodeId } = side.record;
+    this.#deps.log.warn('this node was removed from the cluster', { nodeId });
+    await this.#exclusively(() => this.#forget(side), true);
+  }
+
+  async #forget(side: ClusterSide): Promise<void> {
+    await side.tearDown();
+    await this.#deps.store.clear();
+    this.#side = undefined;
+    this.#state = 'inactive';
+  }
+
   async clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined> {
-    return this.#member?.side.clusterInfo(signal);
+    return this.#side?.clusterInfo(signal);
   }
 
   async close(): Promise<void> {
-    await this.#member?.side.close();
+    await this.#side?.close();
   }
 
   async #leaveAsManager(side: ClusterSide, force: boolean, signal: AbortSignal): Promise<void> {
@@ -280,7 +293,7 @@ export class NodeMembership implements Membership {
       await store.clear();
       throw error;
     }
-    this.#member = { record, side };
+    this.#side = side;
     this.#state = 'active';
     this.#error = '';
   }
@@ -318,7 +331,7 @@ export class NodeMembership implements Membership {
         'another init, join or leave of this node is under way: try again when it has ended',
       );
     }
-    if (!leaving && this.#member !== undefined) throw new ShoalError('unavailable', ALREADY_PART);
+    if (!leaving && this.#side !== undefined) throw new ShoalError('unavailable', ALREADY_PART);
     this.#busy = true;
     const before = this.#state;
     try {

@@ -1,5 +1,5 @@
 import { type Clock, sleep, type Timer } from '../../shared/clock.ts';
-import { messageOf, ShoalError } from '../../shared/errors.ts';
+import { messageOf, NodeRemovedError, ShoalError } from '../../shared/errors.ts';
 import type {
   AgentMessage,
   ManagerMessage,
@@ -162,8 +162,10 @@ export class AgentSession implements Session {
         try {
           await session.run(this.#description);
         } catch (error) {
-          if (!this.#isOver())
+          if (!this.#isOver()) {
             log.warn('session lost', { manager: target, error: messageOf(error) });
+            if (error instanceof NodeRemovedError) handler.dismissed?.();
+          }
         }
         this.#current = undefined;
         if (!session.wasWelcome) continue;

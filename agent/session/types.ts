@@ -15,6 +15,8 @@ export interface SessionHandler {
   logs(change: LogSubscriptionChange): void;
   /** True between a welcome and the loss of the stream. */
   connected(isConnected: boolean): void;
+  /** A manager says that this node was removed from the cluster; told at each try to connect. */
+  dismissed?(): void;
 }
 
 /**

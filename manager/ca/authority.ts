@@ -1,5 +1,5 @@
 import type { Clock } from '../../shared/clock.ts';
-import { ShoalError } from '../../shared/errors.ts';
+import { NodeRemovedError, ShoalError } from '../../shared/errors.ts';
 import { type NodeCertificate, RootCertificate } from '../../shared/gen/shoal/v1/ca.ts';
 import {
   type Cluster,
@@ -101,11 +101,8 @@ export class CertificateAuthority {
   async renew(nodeId: string, csrPem: string, signal?: AbortSignal): Promise<NodeCertificate> {
     const { cluster, root } = this.#root();
     const node = this.#deps.store.get('node', nodeId);
-    if (node === undefined) {
-      const why = `node ${nodeId} was removed from the cluster: it must join again`;
-      throw new ShoalError('permission-denied', why);
-    }
-    const role = node.spec?.role ?? NodeRole.WORKER;
+    if (node === undefined) throw new NodeRemovedError(nodeId);
+    const role = roleNow(node);
     const certificatePem = this.#sign(csrPem, nodeId, role, cluster, root);
     if (node.certificateRole !== role) {
       await this.#deps.writer.write(
@@ -173,6 +170,12 @@ export class CertificateAuthority {
       managers: [...factsOf(this.#deps.store).managers],
     };
   }
+}
+
+/** A member of consensus stays a manager until it is out: others count on its answers, on links of managers. */
+function roleNow({ spec, managerStatus }: Node): NodeRole {
+  const isManager = spec?.role === NodeRole.MANAGER || managerStatus !== undefined;
+  return isManager ? NodeRole.MANAGER : NodeRole.WORKER;
 }
 
 function roleName(role: NodeRole): CertificateRole {

@@ -97,13 +97,6 @@ export function judge(
   );
 }
 
-export function nodeRemoved(nodeId: string): ShoalError {
-  return new ShoalError(
-    'permission-denied',
-    `node ${nodeId} was removed from the cluster: it must join again`,
-  );
-}
-
 function kindOf(caller: Caller, node: Node | undefined): CallerKind {
   if (caller.local) return 'local';
   const isManager =

@@ -1,7 +1,8 @@
+import { NodeRemovedError } from '../../shared/errors.ts';
 import type { Caller } from '../../shared/rpc/caller.ts';
 import type { Consensus } from '../raft/consensus.ts';
 import type { ReadView } from '../store/types.ts';
-import { type CallerKind, judge, type MethodPath, nodeRemoved } from './authorisation.ts';
+import { type CallerKind, judge, type MethodPath } from './authorisation.ts';
 
 /** What of a call tells who makes it. */
 export type CallOrigin = Readonly<{
@@ -48,7 +49,7 @@ export class Guard {
       verdict = look();
     }
     if (verdict.kind === 'refused') throw verdict.error;
-    if (verdict.kind === 'node-unknown') throw nodeRemoved(verdict.nodeId);
+    if (verdict.kind === 'node-unknown') throw new NodeRemovedError(verdict.nodeId);
     const by = origin.metadata(FORWARDED_BY);
     // Only a manager can speak for another node: it could have signed its certificate.
     const isForwarded = by !== undefined && verdict.as === 'manager';

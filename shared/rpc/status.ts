@@ -1,4 +1,10 @@
-import { type ErrorCode, messageOf, NotLeaderError, ShoalError } from '../errors.ts';
+import {
+  type ErrorCode,
+  messageOf,
+  NodeRemovedError,
+  NotLeaderError,
+  ShoalError,
+} from '../errors.ts';
 
 /**
  * The one place where ShoalError meets gRPC. The pairs are one to one, and the exact code travels in
@@ -30,9 +36,13 @@ const CODE_OF_STATUS: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode
   [15, 'internal'], // DATA_LOSS: never sent by us
 ]);
 
-/** Trailing metadata: the ErrorCode, and of a NotLeaderError the leader's node id ('' = not known). */
+/**
+ * Trailing metadata: the ErrorCode; of a NotLeaderError the leader's node id ('' = not known), of a
+ * NodeRemovedError the removed node's.
+ */
 const CODE_KEY = 'shoal-code';
 const LEADER_KEY = 'shoal-leader';
+const REMOVED_KEY = 'shoal-removed';
 
 /** HTTP/2 header lists are limited to 16 KiB as a whole, and percent encoding can triple a text. */
 const DETAILS_MAX_CHARACTERS = 4_000;
@@ -52,6 +62,7 @@ export function toStatus(error: unknown): RpcStatus {
     text.length > DETAILS_MAX_CHARACTERS ? `${text.slice(0, DETAILS_MAX_CHARACTERS)}…` : text;
   const metadata: Record<string, string> = { [CODE_KEY]: code };
   if (error instanceof NotLeaderError) metadata[LEADER_KEY] = error.leader ?? '';
+  if (error instanceof NodeRemovedError) metadata[REMOVED_KEY] = error.nodeId;
   return { code: GRPC_STATUS[code], details, metadata };
 }
 
@@ -67,6 +78,8 @@ export function fromStatus(status: ReceivedStatus, cause?: unknown): ShoalError 
   const options = cause === undefined ? undefined : { cause };
   const leader = status.metadata(LEADER_KEY);
   if (leader !== undefined) return new NotLeaderError(leader === '' ? undefined : leader, options);
+  const removed = status.metadata(REMOVED_KEY);
+  if (removed !== undefined) return new NodeRemovedError(removed, options);
   const named = status.metadata(CODE_KEY);
   const code = isErrorCode(named) ? named : (CODE_OF_STATUS.get(status.code) ?? 'internal');
   return new ShoalError(code, status.details, options);

@@ -47,6 +47,11 @@ export class NodeStore {
     );
   }
 
+  /** Forgets what the manager process keeps: its log and snapshots. */
+  async clearManager(): Promise<void> {
+    await rm(this.managerDir, { recursive: true, force: true });
+  }
+
   /** Forgets the cluster: record, certificates, the manager's log, the saved assignments. */
   async clear(): Promise<void> {
     for (const name of ['node.json', 'certificates', 'manager', 'tasks']) {
