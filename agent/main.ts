@@ -26,7 +26,7 @@ import { ControlAccess } from './engine/control-access.ts';
 import { engineDispatch } from './engine/dispatch.ts';
 import { eventedRuntime } from './engine/evented-runtime.ts';
 import { type EventBus, LocalEventBus } from './engine/events.ts';
-import { grpcControlClient } from './engine/io/control-client.ts';
+import { managerControlClient } from './engine/io/control-client.ts';
 import { hostFacts } from './engine/io/host-facts.ts';
 import { processTable } from './engine/io/process-table.ts';
 import { EngineServer } from './engine/io/server.ts';
@@ -404,7 +404,7 @@ async function main(): Promise<void> {
 
   let control: ControlClient | undefined;
   const connect = () => {
-    control ??= grpcControlClient(managerSocket(flags));
+    control ??= managerControlClient(managerSocket(flags));
     return control;
   };
   const routes = engineRoutes({

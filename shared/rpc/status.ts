@@ -5,6 +5,7 @@ import {
   NotLeaderError,
   ShoalError,
 } from '../errors.ts';
+import type { Log } from '../log.ts';
 
 /**
  * The one place where ShoalError meets gRPC. The pairs are one to one, and the exact code travels in
@@ -64,6 +65,17 @@ export function toStatus(error: unknown): RpcStatus {
   if (error instanceof NotLeaderError) metadata[LEADER_KEY] = error.leader ?? '';
   if (error instanceof NodeRemovedError) metadata[REMOVED_KEY] = error.nodeId;
   return { code: GRPC_STATUS[code], details, metadata };
+}
+
+/** The same, for a call of `path`; what is not a ShoalError is a bug and goes to the log as well. */
+export function loggedStatus(error: unknown, path: string, log: Log): RpcStatus {
+  if (!(error instanceof ShoalError)) {
+    log.error('a call failed unexpectedly', {
+      path,
+      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+    });
+  }
+  return toStatus(error);
 }
 
 export type ReceivedStatus = Readonly<{

@@ -1,31 +1,43 @@
+import { connect } from 'node:net';
 import { ShoalError } from '../../../shared/errors.ts';
 import {
   ControlService,
+  ListChunk,
   ListRequest,
   type ServiceStatusCount,
 } from '../../../shared/gen/shoal/v1/control.ts';
 import type { StoreObject } from '../../../shared/gen/shoal/v1/objects.ts';
 import {
+  type Channel,
   localCredentials,
   openChannel,
   serverStream,
-  unary,
 } from '../../../shared/rpc/io/client.ts';
+import { LinkClient } from '../../../shared/rpc/io/link-client.ts';
+import { linkPathOf } from '../../../shared/rpc/io/link-socket.ts';
 import type { ControlClient, ObjectKind, ObjectOf } from '../types.ts';
 
 /** Managers answer or say why not well before; this is for one that hangs. */
 const ANSWER_WITHIN_MS = 30_000;
 
-/** The manager of this host, by gRPC on its unix socket. Connects when first used, and anew when it was lost. */
-export function grpcControlClient(socketPath: string): ControlClient & { close(): void } {
-  const channel = openChannel(`unix://${socketPath}`, localCredentials());
+/**
+ * The manager of this host, on its unix sockets: a link for what is answered at once, gRPC for what
+ * goes on. Connects when first used, and anew when it was lost.
+ */
+export function managerControlClient(socketPath: string): ControlClient & { close(): void } {
+  const link = new LinkClient(() => connect(linkPathOf(socketPath)));
+  let channel: Channel | undefined;
+  const streams = () => {
+    channel ??= openChannel(`unix://${socketPath}`, localCredentials());
+    return channel;
+  };
   const read = (signal: AbortSignal | undefined) => ({ signal, deadlineMs: ANSWER_WITHIN_MS });
   const write = (signal: AbortSignal | undefined) => ({ ...read(signal), mutates: true });
   return {
     get: async (kind, id, signal) =>
       objectOf(
         kind,
-        await unary(channel, ControlService.get, { kind, id, stale: false }, read(signal)),
+        await link.unary(ControlService.get, { kind, id, stale: false }, read(signal)),
       ),
 
     list: async <K extends ObjectKind>(
@@ -37,27 +49,32 @@ export function grpcControlClient(socketPath: string): ControlClient & { close()
       const serviceStatus: ServiceStatusCount[] = [];
       let index = 0;
       const message = ListRequest.fromPartial({ ...request, kind });
-      for await (const chunk of serverStream(channel, ControlService.list, message, read(signal))) {
+      const take = (bytes: Buffer) => {
+        const chunk = ListChunk.decode(bytes);
         for (const object of chunk.objects) objects.push(objectOf(kind, object));
         for (const status of chunk.serviceStatus) serviceStatus.push(status);
         index = chunk.index;
-      }
+      };
+      await link.each(ControlService.list, message, take, read(signal));
       return { objects, serviceStatus, index };
     },
 
-    create: (object, signal) => unary(channel, ControlService.create, { object }, write(signal)),
-    update: (request, signal) => unary(channel, ControlService.update, request, write(signal)),
+    create: (object, signal) => link.unary(ControlService.create, { object }, write(signal)),
+    update: (request, signal) => link.unary(ControlService.update, request, write(signal)),
     remove: async (kind, id, force, signal) => {
-      await unary(channel, ControlService.remove, { kind, id, force }, write(signal));
+      await link.unary(ControlService.remove, { kind, id, force }, write(signal));
     },
-    getCluster: (signal) => unary(channel, ControlService.getCluster, {}, read(signal)),
+    getCluster: (signal) => link.unary(ControlService.getCluster, {}, read(signal)),
     updateCluster: (request, signal) =>
-      unary(channel, ControlService.updateCluster, request, write(signal)),
+      link.unary(ControlService.updateCluster, request, write(signal)),
     watch: (kinds, signal) =>
-      serverStream(channel, ControlService.watch, { kinds: [...kinds] }, { signal }),
+      serverStream(streams(), ControlService.watch, { kinds: [...kinds] }, { signal }),
     serviceLogs: (subscription, signal) =>
-      serverStream(channel, ControlService.serviceLogs, subscription, { signal }),
-    close: () => channel.close(),
+      serverStream(streams(), ControlService.serviceLogs, subscription, { signal }),
+    close: () => {
+      link.close();
+      channel?.close();
+    },
   };
 }
 

@@ -1,5 +1,5 @@
+import type { CallContext } from '../../../shared/rpc/call-context.ts';
 import { type RpcOptions, unary } from '../../../shared/rpc/io/client.ts';
-import type { CallContext } from '../../../shared/rpc/io/server.ts';
 import type { MethodPath } from '../authorisation.ts';
 import { type ForwardDeps, onLeader } from '../forward.ts';
 import { type Admitted, FORWARDED_BY, FORWARDED_FOR, type Guard } from '../guard.ts';

@@ -257,7 +257,7 @@ function toMetadata(entries: Readonly<Record<string, string>> | undefined): Meta
   return metadata;
 }
 
-function cancelledError(signal: AbortSignal): ShoalError {
+export function cancelledError(signal: AbortSignal): ShoalError {
   return new ShoalError('cancelled', `the call was cancelled: ${messageOf(signal.reason)}`, {
     cause: signal.reason,
   });
@@ -282,10 +282,15 @@ function toShoalError(error: unknown, options: RpcOptions): ShoalError {
   }
   const lost: readonly string[] = ['unavailable', 'deadline-exceeded', 'internal', 'cancelled'];
   if (!lost.includes(result.code)) return result;
+  return unknownOutcome(status.details, error);
+}
+
+/** Of a call that changes state and may have been carried out. */
+export function unknownOutcome(why: string, cause?: unknown): ShoalError {
   return new ShoalError(
     'unknown-outcome',
-    `the answer was lost (${status.details}): read the state before trying again`,
-    { cause: error },
+    `the answer was lost (${why}): read the state before trying again`,
+    { cause },
   );
 }
 

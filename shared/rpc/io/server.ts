@@ -1,4 +1,5 @@
 import { chmod, rm } from 'node:fs/promises';
+import type { Server as NetServer } from 'node:net';
 import type { Readable } from 'node:stream';
 import {
   Metadata,
@@ -16,22 +17,13 @@ import { messageOf, ShoalError } from '../../errors.ts';
 import { type Log, silentLog } from '../../log.ts';
 import type { IdentitySource } from '../../pki/identity.ts';
 import { holderOf } from '../../pki/roles.ts';
+import type { CallContext } from '../call-context.ts';
 import type { Caller } from '../caller.ts';
-import { toStatus } from '../status.ts';
+import { loggedStatus } from '../status.ts';
 import { MESSAGE_MAX_BYTES } from './client.ts';
 import { ClusterServerCredentials } from './credentials.ts';
-
-/** What a handler knows of its call beside the request. */
-export type CallContext = Readonly<{
-  /** Undefined: no certificate, or one that does not verify. */
-  caller: Caller | undefined;
-  /** Aborts when the client cancels, its connection is lost, or the deadline passes. */
-  signal: AbortSignal;
-  /** First value of a metadata key. */
-  metadata: (key: string) => string | undefined;
-  /** When the client stops waiting, wall time; undefined: never. */
-  deadlineAtMs: number | undefined;
-}>;
+import { type LinkMethod, LinkServer } from './link-server.ts';
+import { linkPathOf, listenForLinks } from './link-socket.ts';
 
 /** What the adapters need to know of the server that a call came in by. */
 type ServerEnvironment = Readonly<{
@@ -47,9 +39,13 @@ type ServerCall = Pick<
 
 declare const types: unique symbol;
 /** A handler that is not yet bound to a server; made by the three functions below. */
-export type Handler<Req, Res> = ((environment: ServerEnvironment) => UntypedHandleCall) & {
-  readonly [types]?: (request: Req) => Res;
-};
+export type Handler<Req, Res> = Readonly<{
+  grpc: (environment: ServerEnvironment) => UntypedHandleCall;
+  /** For links, which carry no streams of requests. */
+  onLink?: (definition: AnyMethod) => LinkMethod;
+  [types]?: (request: Req) => Res;
+}>;
+type AnyMethod = MethodDefinition<unknown, unknown>;
 
 export type UnaryFunction<Req, Res> = (request: Req, context: CallContext) => Promise<Res> | Res;
 export type ServerStreamFunction<Req, Res> = (
@@ -63,18 +59,25 @@ export type BidiFunction<Req, Res> = (
 
 /** Errors thrown become statuses (shared/rpc/status.ts); others than ShoalError are logged as well. */
 export function handleUnary<Req, Res>(fn: UnaryFunction<Req, Res>): Handler<Req, Res> {
-  return (environment) => (call: ServerUnaryCall<Req, Res>, callback: UnaryCallback<Res>) => {
-    const { context, done } = contextOf(call, environment);
-    answer(fn, call.request, context).then(
-      (response) => {
-        done();
-        callback(null, response);
-      },
-      (error: unknown) => {
-        done();
-        callback(toServerError(error, call.getPath(), environment.log));
-      },
-    );
+  return {
+    grpc: (environment) => (call: ServerUnaryCall<Req, Res>, callback: UnaryCallback<Res>) => {
+      const { context, done } = contextOf(call, environment);
+      answer(fn, call.request, context).then(
+        (response) => {
+          done();
+          callback(null, response);
+        },
+        (error: unknown) => {
+          done();
+          callback(toServerError(error, call.getPath(), environment.log));
+        },
+      );
+    },
+    onLink: ({ requestDeserialize, responseSerialize }) => ({
+      kind: 'unary',
+      serve: async (bytes, context) =>
+        responseSerialize(await fn(requestDeserialize(bytes) as Req, context)),
+    }),
   };
 }
 
@@ -92,20 +95,31 @@ type UnaryCallback<Res> = (error: ServerError | null, response?: Res) => void;
 export function handleServerStream<Req, Res>(
   fn: ServerStreamFunction<Req, Res>,
 ): Handler<Req, Res> {
-  return (environment) => (call: ServerWritableStream<Req, Res>) => {
-    const untyped = call as ServerWritableStream<unknown, unknown>;
-    const { context, done } = contextOf(untyped, environment);
-    void pump(untyped, context, environment, () => fn(call.request, context)).finally(done);
+  return {
+    grpc: (environment) => (call: ServerWritableStream<Req, Res>) => {
+      const untyped = call as ServerWritableStream<unknown, unknown>;
+      const { context, done } = contextOf(untyped, environment);
+      void pump(untyped, context, environment, () => fn(call.request, context)).finally(done);
+    },
+    onLink: ({ requestDeserialize, responseSerialize }) => ({
+      kind: 'stream',
+      async *serve(bytes, context) {
+        const request = requestDeserialize(bytes) as Req;
+        for await (const response of fn(request, context)) yield responseSerialize(response);
+      },
+    }),
   };
 }
 
 /** Like handleServerStream; `requests` ends when the client ends its side, and throws when it is lost. */
 export function handleBidi<Req, Res>(fn: BidiFunction<Req, Res>): Handler<Req, Res> {
-  return (environment) => (call: ServerDuplexStream<Req, Res>) => {
-    const untyped = call as ServerDuplexStream<unknown, unknown>;
-    const { context, done } = contextOf(untyped, environment);
-    const requests = requestsOf<Req>(call, context.signal);
-    void pump(untyped, context, environment, () => fn(requests, context)).finally(done);
+  return {
+    grpc: (environment) => (call: ServerDuplexStream<Req, Res>) => {
+      const untyped = call as ServerDuplexStream<unknown, unknown>;
+      const { context, done } = contextOf(untyped, environment);
+      const requests = requestsOf<Req>(call, context.signal);
+      void pump(untyped, context, environment, () => fn(requests, context)).finally(done);
+    },
   };
 }
 
@@ -130,12 +144,15 @@ export class RpcServer {
   readonly #local: Server;
   readonly #identity: IdentitySource;
   readonly #credentials: ClusterServerCredentials;
+  readonly #links: LinkServer;
+  readonly #listeners: NetServer[] = [];
   readonly #sockets: string[] = [];
   #closing: Promise<void> | undefined;
   constructor(options: RpcServerOptions) {
     this.#log = options.log ?? silentLog;
     this.#identity = options.identity;
     this.#credentials = new ClusterServerCredentials(options.identity);
+    this.#links = new LinkServer(this.#log);
     const limits = {
       'grpc.max_receive_message_length': MESSAGE_MAX_BYTES,
       'grpc.max_send_message_length': MESSAGE_MAX_BYTES,
@@ -153,14 +170,20 @@ export class RpcServer {
       Object.fromEntries(
         Object.entries<Handler<unknown, unknown>>(handlers).map(([name, handler]) => [
           name,
-          handler({ callerOf, log: this.#log }),
+          handler.grpc({ callerOf, log: this.#log }),
         ]),
       );
     this.#remote.addService(service, bind(remoteCaller));
     this.#local.addService(
       service,
-      bind(() => ({ ...this.#identity.current().holder, role: 'manager', local: true })),
+      bind(() => this.#localCaller()),
     );
+    for (const [name, definition] of Object.entries<AnyMethod>(service)) {
+      const method = (handlers as Record<string, Handler<unknown, unknown>>)[name]?.onLink?.(
+        definition,
+      );
+      if (method !== undefined) this.#links.serve(definition.path, method);
+    }
   }
 
   /** `address`: host:port; port 0 takes a free one. Returns the port. */
@@ -168,12 +191,25 @@ export class RpcServer {
     return bindTo(this.#remote, address, this.#credentials);
   }
 
-  /** A socket of mode 0600 at `path`; one left over by a process that died is replaced. */
+  /**
+   * Two sockets of mode 0600: gRPC at `path`, and beside it one for links (`linkPathOf`). Those left
+   * over by a process that died are replaced.
+   */
   async listenLocal(path: string): Promise<void> {
     await rm(path, { force: true });
     await bindTo(this.#local, `unix://${path}`, ServerCredentials.createInsecure());
     await chmod(path, 0o600);
     this.#sockets.push(path);
+    this.#listeners.push(
+      await listenForLinks(linkPathOf(path), (socket) =>
+        this.#links.accept(socket, () => this.#localCaller()),
+      ),
+    );
+  }
+
+  /** Whoever may open the socket is the node itself, and its administrator. */
+  #localCaller(): Caller {
+    return { ...this.#identity.current().holder, role: 'manager', local: true };
   }
 
   /** Lets calls end for `graceMs`, then cuts them. Streams do not end by themselves: abort them first. */
@@ -184,7 +220,11 @@ export class RpcServer {
 
   async #close(graceMs: number): Promise<void> {
     this.#credentials.close();
-    await Promise.all([this.#remote, this.#local].map((server) => shutDown(server, graceMs)));
+    for (const listener of this.#listeners) listener.close(); // its socket goes with it
+    await Promise.all([
+      this.#links.close(graceMs),
+      ...[this.#remote, this.#local].map((server) => shutDown(server, graceMs)),
+    ]);
     await Promise.all(this.#sockets.map((path) => rm(path, { force: true })));
   }
 }
@@ -298,13 +338,7 @@ async function* requestsOf<Req>(
 type ServerError = Error & { code: number; details: string; metadata: Metadata };
 
 function toServerError(error: unknown, path: string, log: Log): ServerError {
-  if (!(error instanceof ShoalError)) {
-    log.error('a call failed unexpectedly', {
-      path,
-      error: error instanceof Error ? (error.stack ?? error.message) : String(error),
-    });
-  }
-  const status = toStatus(error);
+  const status = loggedStatus(error, path, log);
   const metadata = new Metadata();
   for (const [key, value] of Object.entries(status.metadata)) metadata.set(key, value);
   return Object.assign(new Error(status.details), {

@@ -1,39 +1,62 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Server, ServerCredentials, type ServiceError } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
-import { grpcControlClient } from '../../../../agent/engine/io/control-client.ts';
+import { managerControlClient } from '../../../../agent/engine/io/control-client.ts';
+import { aborted } from '../../../../shared/abort.ts';
 import { isShoalError, ShoalError } from '../../../../shared/errors.ts';
 import {
   ClusterInfo,
-  type ControlServer,
   ControlService,
   type ListRequest,
 } from '../../../../shared/gen/shoal/v1/control.ts';
-import { toStatus } from '../../../../shared/rpc/status.ts';
+import { IdentityHolder } from '../../../../shared/pki/identity.ts';
+import {
+  createIdentity,
+  createKeyAndCsr,
+  createRootCa,
+  signCsr,
+} from '../../../../shared/pki/io/x509.ts';
+import {
+  handleServerStream,
+  handleUnary,
+  RpcServer,
+  type ServiceHandlers,
+} from '../../../../shared/rpc/io/server.ts';
 import { nodeFixture, serviceFixture } from '../../../support/objects.ts';
 
-const unused: (...args: never[]) => never = () => {
-  throw new Error('not part of this test');
-};
+const root = createRootCa();
+const { keyPem, csrPem } = createKeyAndCsr();
+const IDENTITY = createIdentity(
+  signCsr({
+    csrPem,
+    caCertificatePem: root.certificatePem,
+    caKeyPem: root.keyPem,
+    nodeId: 'manager',
+    role: 'manager',
+    clusterId: 'cluster',
+    validityMs: 3_600_000,
+  }),
+  keyPem,
+  root.certificatePem,
+);
 
-async function clientOf(t: ExecutionContext, handlers: Partial<ControlServer>) {
+type Handlers = ServiceHandlers<typeof ControlService>;
+const unused = handleUnary<never, never>(() => {
+  throw new Error('not part of this test');
+});
+
+async function clientOf(t: ExecutionContext, handlers: Partial<Handlers>) {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-control-'));
   const path = join(folder, 'manager.sock');
-  const server = new Server();
-  const names = Object.keys(ControlService);
-  const all = Object.fromEntries(names.map((name) => [name, unused]));
-  server.addService(ControlService, { ...all, ...handlers } as never);
-  await new Promise<void>((resolve, reject) => {
-    server.bindAsync(`unix://${path}`, ServerCredentials.createInsecure(), (error) =>
-      error ? reject(error) : resolve(),
-    );
-  });
-  const client = grpcControlClient(path);
+  const server = new RpcServer({ identity: new IdentityHolder(IDENTITY) });
+  const all = Object.fromEntries(Object.keys(ControlService).map((name) => [name, unused]));
+  server.serve(ControlService, { ...all, ...handlers } as Handlers);
+  await server.listenLocal(path);
+  const client = managerControlClient(path);
   t.teardown(async () => {
     client.close();
-    server.forceShutdown();
+    await server.close(0);
     await rm(folder, { recursive: true, force: true });
   });
   return client;
@@ -43,17 +66,16 @@ test('list() joins the chunks of a long answer, in order', async (t) => {
   const services = Array.from({ length: 5 }, () => serviceFixture());
   let asked: ListRequest | undefined;
   const client = await clientOf(t, {
-    list: (call) => {
-      asked = call.request;
-      services.forEach((value, i) => {
-        call.write({
+    list: handleServerStream(async function* (request) {
+      asked = request;
+      for (const [i, value] of services.entries()) {
+        yield {
           objects: [{ kind: { $case: 'service', value } }],
           serviceStatus: [{ runningTasks: i, desiredTasks: 9, completedTasks: 0 }],
           index: 7,
-        });
-      });
-      call.end();
-    },
+        };
+      }
+    }),
   });
   const got = await client.list('service', { names: ['w'], withStatus: true });
   t.deepEqual(
@@ -70,12 +92,9 @@ test('list() joins the chunks of a long answer, in order', async (t) => {
 
 test('errors come back with the code and the words of the manager', async (t) => {
   const client = await clientOf(t, {
-    create: (_call, answer) => {
-      const { code, details, metadata } = toStatus(new ShoalError('already-exists', 'name taken'));
-      const error = Object.assign(new Error(details), { code, details }) as Partial<ServiceError>;
-      t.truthy(metadata);
-      answer(error);
-    },
+    create: handleUnary(() => {
+      throw new ShoalError('already-exists', 'name taken');
+    }),
   });
   const error = await t.throwsAsync(client.create({ kind: undefined }));
   t.true(isShoalError(error, 'already-exists'));
@@ -84,8 +103,8 @@ test('errors come back with the code and the words of the manager', async (t) =>
 
 test('an object of another kind than asked for is an error, not a surprise', async (t) => {
   const client = await clientOf(t, {
-    get: (_call, answer) => answer(null, { kind: { $case: 'node', value: nodeFixture() } }),
-    getCluster: (_call, answer) => answer(null, ClusterInfo.fromPartial({ nodes: 3 })),
+    get: handleUnary(() => ({ kind: { $case: 'node', value: nodeFixture() } })),
+    getCluster: handleUnary(() => ClusterInfo.fromPartial({ nodes: 3 })),
   });
   const error = await t.throwsAsync(client.get('service', 'x'));
   t.true(isShoalError(error, 'internal'));
@@ -94,7 +113,7 @@ test('an object of another kind than asked for is an error, not a surprise', asy
 });
 
 test('without a manager calls fail as unavailable and do not hang', async (t) => {
-  const client = grpcControlClient(join(tmpdir(), 'no-such-shoal.sock'));
+  const client = managerControlClient(join(tmpdir(), 'no-such-shoal.sock'));
   t.teardown(() => client.close());
   const error = await t.throwsAsync(client.getCluster());
   t.true(isShoalError(error, 'unavailable'));
@@ -102,9 +121,10 @@ test('without a manager calls fail as unavailable and do not hang', async (t) =>
 
 test('watch() ends when its signal aborts', async (t) => {
   const client = await clientOf(t, {
-    watch: (call) => {
-      call.write({ index: 1, events: [] });
-    },
+    watch: handleServerStream(async function* (_request, { signal }) {
+      yield { index: 1, events: [] };
+      await aborted(signal);
+    }),
   });
   const stop = new AbortController();
   const seen: number[] = [];

@@ -1,0 +1,190 @@
+import type { Socket } from 'node:net';
+import type { MethodDefinition } from '@grpc/grpc-js';
+import { messageOf, ShoalError } from '../../errors.ts';
+import { encodeCall, LINK, type LinkFrame, LinkReader } from '../link-frames.ts';
+import { fromStatus, type RpcStatus } from '../status.ts';
+import { cancelledError, MESSAGE_MAX_BYTES, type RpcOptions, unknownOutcome } from './client.ts';
+import { FrameWriter } from './link-socket.ts';
+
+type Pending = Readonly<{
+  mutates: boolean;
+  message: (bytes: Buffer) => void;
+  /** `last`: of a unary call its response. */
+  settle: (outcome: ShoalError | Buffer | undefined) => void;
+}>;
+
+const FIRST_CALL = 1;
+const LAST_CALL = 0xffff_ffff;
+
+/**
+ * The client's end of a link (shared/rpc/link-frames.ts). It connects at the first call, and anew at
+ * the first one after the connection was lost; nothing is tried again.
+ */
+export class LinkClient {
+  readonly #connect: () => Socket;
+  readonly #pending = new Map<number, Pending>();
+  #open: { socket: Socket; writer: FrameWriter; isConnected: boolean } | undefined;
+  #nextCall = FIRST_CALL;
+  #isClosed = false;
+
+  /** `connect` begins a connection; frames may be written to it at once. */
+  constructor(connect: () => Socket) {
+    this.#connect = connect;
+  }
+
+  /** One request, one response. Rejects with ShoalError only; `cancelled` when the signal aborts. */
+  async unary<Req, Res>(
+    method: MethodDefinition<Req, Res>,
+    request: Req,
+    options: RpcOptions = {},
+  ): Promise<Res> {
+    const bytes = await this.#call(method.path, method.requestSerialize(request), options, unasked);
+    if (bytes === undefined) {
+      throw new ShoalError('internal', `${method.path} answered without a message`);
+    }
+    return method.responseDeserialize(bytes);
+  }
+
+  /**
+   * One request, many responses; `take` gets the bytes of each as it comes, in order, and must keep
+   * up: this is for answers that end soon. Resolves after the last.
+   */
+  async each<Req, Res>(
+    method: MethodDefinition<Req, Res>,
+    request: Req,
+    take: (bytes: Buffer) => void,
+    options: RpcOptions = {},
+  ): Promise<void> {
+    await this.#call(method.path, method.requestSerialize(request), options, take);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#open?.socket.destroy();
+  }
+
+  #call(
+    path: string,
+    request: Uint8Array,
+    options: RpcOptions,
+    message: (bytes: Buffer) => void,
+  ): Promise<Buffer | undefined> {
+    const { signal, deadlineMs, mutates = false, metadata } = options;
+    if (signal?.aborted) return Promise.reject(cancelledError(signal));
+    if (this.#isClosed) {
+      return Promise.reject(new ShoalError('unavailable', 'the link has been closed'));
+    }
+    return new Promise((resolve, reject) => {
+      const { writer } = this.#connection();
+      const call = this.#newCall();
+      const settle = (outcome: ShoalError | Buffer | undefined) => {
+        this.#pending.delete(call);
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        if (outcome instanceof ShoalError) reject(outcome);
+        else resolve(outcome);
+      };
+      const giveUp = (why: ShoalError) => {
+        writer.put(LINK.cancel, call);
+        settle(why);
+      };
+      const onAbort = () => signal && giveUp(cancelledError(signal));
+      const timer =
+        deadlineMs === undefined
+          ? undefined
+          : setTimeout(() => giveUp(tooLate(path, deadlineMs, mutates)), deadlineMs);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#pending.set(call, { mutates, message, settle });
+      writer.put(LINK.call, call, encodeCall({ path, deadlineMs, metadata }, request));
+    });
+  }
+
+  #newCall(): number {
+    while (this.#pending.has(this.#nextCall)) this.#advance();
+    const call = this.#nextCall;
+    this.#advance();
+    return call;
+  }
+
+  #advance(): void {
+    this.#nextCall = this.#nextCall === LAST_CALL ? FIRST_CALL : this.#nextCall + 1;
+  }
+
+  #connection() {
+    if (this.#open !== undefined) return this.#open;
+    const socket = this.#connect();
+    const open = { socket, writer: new FrameWriter(socket), isConnected: false };
+    this.#open = open;
+    const reader = new LinkReader(MESSAGE_MAX_BYTES);
+    const take = (frame: LinkFrame) => this.#take(frame);
+    let why = 'the connection was closed';
+    socket.on(readyEvent(socket), () => {
+      open.isConnected = true;
+    });
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        reader.push(chunk, take);
+      } catch (error) {
+        socket.destroy(error instanceof Error ? error : undefined);
+      }
+    });
+    socket.on('error', (error) => {
+      why = messageOf(error);
+    });
+    socket.on('close', () => {
+      if (this.#open === open) this.#open = undefined;
+      this.#lost(open.isConnected, why);
+    });
+    return open;
+  }
+
+  #take({ kind, call, payload }: LinkFrame): void {
+    const pending = this.#pending.get(call);
+    if (pending === undefined) return; // cancelled before its answer came
+    const bytes = payload as Buffer;
+    if (kind === LINK.answer) pending.settle(bytes);
+    else if (kind === LINK.end) pending.settle(undefined);
+    else if (kind === LINK.error) pending.settle(errorOf(bytes));
+    else if (kind === LINK.message) this.#message(call, pending, bytes);
+  }
+
+  #message(call: number, pending: Pending, bytes: Buffer): void {
+    try {
+      pending.message(bytes);
+    } catch (cause) {
+      this.#open?.writer.put(LINK.cancel, call);
+      pending.settle(new ShoalError('internal', messageOf(cause), { cause }));
+    }
+  }
+
+  /** All calls that were on it: those on their way may have been carried out. */
+  #lost(wasConnected: boolean, why: string): void {
+    for (const { mutates, settle } of [...this.#pending.values()]) {
+      if (wasConnected && mutates) settle(unknownOutcome(why));
+      else settle(new ShoalError('unavailable', wasConnected ? why : notConnected(why)));
+    }
+  }
+}
+
+function unasked(): void {
+  throw new ShoalError('internal', 'one answer was expected, several came');
+}
+
+/** TLS is ready later than the connection below it. */
+function readyEvent(socket: Socket): 'connect' | 'secureConnect' {
+  return 'encrypted' in socket ? 'secureConnect' : 'connect';
+}
+
+function notConnected(why: string): string {
+  return `No connection established: ${why}`;
+}
+
+function tooLate(path: string, deadlineMs: number, mutates: boolean): ShoalError {
+  const why = `${path}: no answer within ${deadlineMs} ms`;
+  return mutates ? unknownOutcome(why) : new ShoalError('deadline-exceeded', why);
+}
+
+function errorOf(bytes: Buffer): ShoalError {
+  const { code, details, metadata } = JSON.parse(bytes.toString()) as RpcStatus;
+  return fromStatus({ code, details, metadata: (key) => metadata[key] });
+}
