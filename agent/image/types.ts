@@ -1,3 +1,5 @@
+import type { Healthcheck } from '../../shared/gen/shoal/v1/objects.ts';
+
 /** The parts of an OCI image configuration that a container needs. */
 export type ImageConfig = Readonly<{
   env: readonly string[];
@@ -9,16 +11,7 @@ export type ImageConfig = Readonly<{
   volumes: readonly string[];
   labels: Readonly<Record<string, string>>;
   stopSignal: string;
-  healthcheck:
-    | Readonly<{
-        test: readonly string[];
-        intervalNs: number;
-        timeoutNs: number;
-        startPeriodNs: number;
-        startIntervalNs: number;
-        retries: number;
-      }>
-    | undefined;
+  healthcheck: Healthcheck | undefined;
 }>;
 
 /** An image that is unpacked on this host. */

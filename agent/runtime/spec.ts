@@ -1,7 +1,7 @@
 import { ShoalError } from '../../shared/errors.ts';
-import type { ImageConfig } from '../image/types.ts';
 import { capabilities, capabilitySets } from './capabilities.ts';
 import { DEVICE_RULES, MASKED_PATHS, NETWORK_SYSCTLS, READONLY_PATHS } from './defaults.ts';
+import { mergeEnv } from './image-defaults.ts';
 import { mounts } from './mounts.ts';
 import type { OciProcess, OciResources, OciSpec } from './oci.ts';
 import { seccompProfile } from './seccomp.ts';
@@ -37,25 +37,6 @@ export type ContainerPaths = Readonly<{
 export const DEFAULT_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const CPU_PERIOD_US = 100_000;
 const INIT_TARGET = '/sbin/docker-init';
-
-/**
- * Fills what a container leaves open from its image, as `docker create` does: an entrypoint of its own
- * also drops the image's command. Callers apply it once, when they make a ContainerConfig.
- */
-export function withImageDefaults<
-  T extends Pick<ContainerConfig, 'entrypoint' | 'cmd' | 'env' | 'workingDir' | 'user' | 'labels'>,
->(config: T, image: ImageConfig): T {
-  const ownEntrypoint = config.entrypoint.length > 0;
-  return {
-    ...config,
-    entrypoint: ownEntrypoint ? config.entrypoint : image.entrypoint,
-    cmd: config.cmd.length > 0 || ownEntrypoint ? config.cmd : image.cmd,
-    env: mergeEnv(image.env, config.env),
-    workingDir: config.workingDir || image.workingDir,
-    user: config.user || image.user,
-    labels: { ...image.labels, ...config.labels },
-  };
-}
 
 /**
  * The OCI specification of a container with exactly Docker's defaults. Throws `invalid-argument` for what
@@ -149,17 +130,6 @@ export function execProcess(
     cwd: exec.workingDir || first.cwd,
     capabilities: capabilitySets(held, user.uid),
   };
-}
-
-/** `NAME=value` overrides; a name alone takes the variable away. */
-export function mergeEnv(base: readonly string[], over: readonly string[]): string[] {
-  const merged = new Map<string, string>();
-  for (const entry of [...base, ...over]) {
-    const equals = entry.indexOf('=');
-    if (equals < 0) merged.delete(entry);
-    else merged.set(entry.slice(0, equals), entry);
-  }
-  return [...merged.values()];
 }
 
 function resources(limits: ContainerResources, swapLimit: boolean): OciResources {

@@ -4,6 +4,7 @@ import { taskName } from '../../shared/model/task-name.ts';
 import { nsToMs } from '../../shared/model/units.ts';
 import type { Image } from '../image/types.ts';
 import type { LocalTask, Wiring } from '../network/types.ts';
+import { withImageDefaults } from '../runtime/image-defaults.ts';
 import type { ContainerConfig, ContainerFile, ContainerMount } from '../runtime/types.ts';
 import { expandTemplate, type TemplateContext } from './template.ts';
 
@@ -91,10 +92,17 @@ export function containerConfig(inputs: ConfigInputs): ContainerConfig {
   const spec = containerSpec(task);
   const context = templateContext(task, host);
   const hostname = hostnameOf(task, host, containerId);
-  // As Docker has it: a command of one's own replaces the image's entrypoint and drops its arguments.
-  const entrypoint = spec.command.length > 0 ? spec.command : image.config.entrypoint;
-  const cmd = spec.args.length > 0 || spec.command.length > 0 ? spec.args : image.config.cmd;
-  if (entrypoint.length + cmd.length === 0) {
+  const own = {
+    entrypoint: spec.command,
+    cmd: spec.args,
+    env: spec.env.map((entry) => expandTemplate(entry, context)),
+    workingDir: spec.dir,
+    user: spec.user,
+    labels: { ...spec.labels, ...swarmLabels(task, host.nodeId) },
+    stopSignal: spec.stopSignal,
+  };
+  const merged = withImageDefaults(own, image.config);
+  if (merged.entrypoint.length + merged.cmd.length === 0) {
     throw new ShoalError(
       'invalid-argument',
       `no command specified: the image ${spec.image} has none either`,
@@ -110,22 +118,13 @@ export function containerConfig(inputs: ConfigInputs): ContainerConfig {
     imageId: image.id,
     chainId: image.chainId,
     createdAtMs: inputs.nowMs,
-    entrypoint,
-    cmd,
-    env: mergeEnv(
-      image.config.env,
-      spec.env.map((entry) => expandTemplate(entry, context)),
-    ),
-    workingDir: spec.dir || image.config.workingDir || '/',
-    user: spec.user || image.config.user,
+    ...merged,
     groups: spec.groups,
     tty: spec.tty,
     openStdin: spec.openStdin,
     hostname,
     readOnly: spec.readOnly,
     init: spec.init ?? false,
-    labels: { ...image.config.labels, ...spec.labels, ...swarmLabels(task, host.nodeId) },
-    stopSignal: spec.stopSignal || image.config.stopSignal || 'SIGTERM',
     stopGraceMs: nsToMs(spec.stopGracePeriodNs ?? DEFAULT_STOP_GRACE_NS),
     mounts: mountsOf(spec, inputs, context),
     files: filesOf(spec),
@@ -217,16 +216,6 @@ function swarmLabels(task: Task, nodeId: string): Record<string, string> {
 }
 
 /** Later entries win over earlier ones of the same name; an entry without `=` removes the name. */
-function mergeEnv(base: readonly string[], more: readonly string[]): string[] {
-  const merged = new Map<string, string>();
-  for (const entry of [...base, ...more]) {
-    const name = entry.split('=', 1)[0] ?? '';
-    if (entry.includes('=')) merged.set(name, entry);
-    else merged.delete(name);
-  }
-  return [...merged.values()];
-}
-
 function mountsOf(
   spec: ContainerSpec,
   inputs: ConfigInputs,

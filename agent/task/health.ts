@@ -1,17 +1,8 @@
 import { type Clock, sleep } from '../../shared/clock.ts';
 import { messageOf } from '../../shared/errors.ts';
+import type { Healthcheck } from '../../shared/gen/shoal/v1/objects.ts';
 import { nsToMs } from '../../shared/model/units.ts';
 import type { Runtime } from '../runtime/types.ts';
-
-/** A health check as the service or the image gives it; zero means Docker's default. */
-export type HealthCheck = Readonly<{
-  test: readonly string[];
-  intervalNs: number;
-  timeoutNs: number;
-  startPeriodNs: number;
-  startIntervalNs: number;
-  retries: number;
-}>;
 
 export type Health = Readonly<{ healthy: boolean; output: string }>;
 
@@ -32,7 +23,7 @@ export type HealthState = Readonly<{ healthy: boolean; failures: number; started
 export function afterProbe(
   state: HealthState,
   probe: Probe,
-  check: HealthCheck,
+  check: Healthcheck,
   nowMs: number,
 ): { state: HealthState; verdict: Health | undefined } {
   if (probe.ok) {
@@ -54,7 +45,7 @@ export async function* monitorHealth(options: {
   runtime: Runtime;
   clock: Clock;
   containerId: string;
-  check: HealthCheck | undefined;
+  check: Healthcheck | undefined;
   signal: AbortSignal;
 }): AsyncGenerator<Health> {
   const { clock, signal } = options;

@@ -12,6 +12,7 @@ import type { Log } from '../../shared/log.ts';
 import { isTerminal, isWanted } from '../../shared/model/task-state.ts';
 import type { Image, Images, RegistryAuth } from '../image/types.ts';
 import type { DataPlane, Wiring } from '../network/types.ts';
+import { withImageHealthcheck } from '../runtime/image-defaults.ts';
 import type { Container, Runtime } from '../runtime/types.ts';
 import {
   containerConfig,
@@ -52,8 +53,10 @@ export interface VolumeSource {
 
 const RETRY_FIRST_MS = 200;
 const RETRY_MOST_MS = 10_000;
-/** Between leaving every back-end set and the stop signal: several times what a view takes to reach all hosts. */
-const DRAIN_MS = 300;
+/** The managers end every drain within 2 s; an agent that they cannot tell goes on by itself a little later. */
+const DRAIN_MOST_MS = 2_500;
+/** An unhealthy task stops of itself, so nobody tells when the hosts know: several times what a view takes. */
+const SICK_DRAIN_MS = 300;
 /** After SIGKILL: a process that has not gone by then is stuck in the kernel, and said to be. */
 const KILL_WAIT_MS = 10_000;
 const SIGKILL = 9;
@@ -75,13 +78,20 @@ export class TaskRunner {
   #attached = false;
   #last: TaskState = TaskState.ASSIGNED;
   #wake: () => void = () => undefined;
+  #isDraining = false;
+  #drained: () => void = () => undefined;
   readonly done: Promise<void>;
 
-  constructor(deps: RunnerDeps, task: Task, existing: Container | undefined) {
+  constructor(
+    deps: RunnerDeps,
+    task: Task,
+    existing: Container | undefined,
+    options: { isDraining?: boolean } = {},
+  ) {
     this.#deps = deps;
     this.#task = task;
     this.#containerId = existing?.config.id;
-    this.update(task);
+    this.update(task, options);
     this.done = this.#run(existing);
   }
 
@@ -93,9 +103,14 @@ export class TaskRunner {
     return this.#containerId;
   }
 
-  /** A newer version of the task: only its desired state matters here. */
-  update(task: Task): void {
+  /**
+   * A newer version of the task: only its desired state matters here, and whether some host may still send it new
+   * connections: then a stop waits for a version that says otherwise, for a bounded time.
+   */
+  update(task: Task, { isDraining = false }: { isDraining?: boolean } = {}): void {
     this.#task = task;
+    this.#isDraining = isDraining;
+    if (!isDraining) this.#drained();
     if (!isWanted(task.desiredState))
       this.#stop.abort(new ShoalError('cancelled', 'the task shall stop'));
     if (task.desiredState === TaskState.REMOVE) this.#gone.abort();
@@ -104,6 +119,8 @@ export class TaskRunner {
 
   /** The managers no longer list the task: whatever is left of it goes. */
   remove(): void {
+    this.#isDraining = false;
+    this.#drained();
     this.#stop.abort(new ShoalError('cancelled', 'the task was removed'));
     this.#gone.abort();
     this.#wake();
@@ -253,7 +270,13 @@ export class TaskRunner {
       this.#reportExit(id, end.outcome);
       return;
     }
-    const outcome = end.kind === 'exit' ? end.outcome : await this.#stopContainer(id, exit);
+    if (end.kind === 'sick' && this.#last === TaskState.RUNNING) {
+      // Out of the back-ends first, also when the stop is nobody's order.
+      running(false);
+      if (this.#task.networks.length > 0) await within(clock, SICK_DRAIN_MS, exit);
+    }
+    const isOver = end.kind === 'exit' || (await this.#leftBackEnds(exit));
+    const outcome = isOver ? await exit : await this.#stopContainer(id, exit);
     const container = { containerId: id, pid: 0, exitCode: outcome.exitCode };
     if (end.kind !== 'sick') this.#report(TaskState.SHUTDOWN, 'shutdown', '', container);
     else
@@ -279,17 +302,28 @@ export class TaskRunner {
 
   async #healthcheck(id: string) {
     const own = containerSpec(this.#task).healthcheck;
-    if (own !== undefined && own.test.length > 0) return own;
     const imageId = (await this.#deps.runtime.get(id))?.config.imageId;
     const image = imageId === undefined ? undefined : await this.#deps.images.get(imageId);
-    return image?.config.healthcheck;
+    return withImageHealthcheck(own, image?.config.healthcheck);
   }
 
-  /** Out of the back-ends first (the managers see to it), then the signal, the grace period, SIGKILL. */
+  /** Waits until no host sends new connections, or for too long; true when the process ended meanwhile. */
+  async #leftBackEnds(exit: Promise<Outcome>): Promise<boolean> {
+    const { clock, log } = this.#deps;
+    if (!this.#isDraining) return false;
+    const drained = new Promise<'drained'>((resolve) => {
+      this.#drained = () => resolve('drained');
+    });
+    const end = Promise.race([exit.then(() => 'exit' as const), drained]);
+    const isInTime = await within(clock, DRAIN_MOST_MS, end);
+    if (!isInTime) log.warn('a task stops before the managers let it', { task: this.#task.id });
+    return isInTime && (await end) === 'exit';
+  }
+
+  /** The signal, the grace period, SIGKILL. */
   async #stopContainer(id: string, exit: Promise<Outcome>): Promise<Outcome> {
     const { runtime, clock, log } = this.#deps;
     const spec = containerSpec(this.#task);
-    if (this.#task.networks.length > 0 && (await within(clock, DRAIN_MS, exit))) return exit;
     const config = (await runtime.get(id))?.config;
     await runtime.kill(id, signalNumber(spec.stopSignal || config?.stopSignal || 'SIGTERM'));
     if (await within(clock, config?.stopGraceMs ?? 10_000, exit)) return exit;

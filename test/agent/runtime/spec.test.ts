@@ -4,8 +4,6 @@ import {
   DEFAULT_PATH,
   execProcess,
   type HostFacts,
-  mergeEnv,
-  withImageDefaults,
 } from '../../../agent/runtime/spec.ts';
 import { isShoalError } from '../../../shared/errors.ts';
 import { containerConfig } from '../../support/container-config.ts';
@@ -28,18 +26,6 @@ const PATHS = {
 const USERS = {
   passwd: 'root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1001::/:\n',
   group: 'root:x:0:\nweb:x:1001:\nlog:x:5:web\n',
-};
-const IMAGE = {
-  env: ['A=image', 'B=image'],
-  entrypoint: ['/entry'],
-  cmd: ['default'],
-  workingDir: '/srv',
-  user: 'web',
-  exposedPorts: [],
-  volumes: [],
-  labels: { a: 'image', b: 'image' },
-  stopSignal: '',
-  healthcheck: undefined,
 };
 const build = (fields: Parameters<typeof containerConfig>[1] = {}, host: Partial<HostFacts> = {}) =>
   buildSpec(containerConfig('true', fields), { ...HOST, ...host }, PATHS, USERS);
@@ -171,23 +157,6 @@ test('ulimits, oom score and AppArmor are passed on', (t) => {
   t.deepEqual(process.rlimits, [{ type: 'RLIMIT_NOFILE', soft: 1, hard: 2 }]);
   t.is(process.oomScoreAdj, 300);
   t.is(process.apparmorProfile, 'docker-default');
-});
-
-test('mergeEnv() lets later values win and names alone take away', (t) => {
-  t.deepEqual(mergeEnv(['A=1', 'B=2', 'C=3'], ['B=x=y', 'C', 'D=']), ['A=1', 'B=x=y', 'D=']);
-});
-
-test('withImageDefaults() fills what is open; an entrypoint of its own drops the image command', (t) => {
-  const base = containerConfig('', { cmd: [], env: ['B=own'], labels: { b: 'own' } });
-  const filled = withImageDefaults(base, IMAGE);
-  t.deepEqual([filled.entrypoint, filled.cmd], [['/entry'], ['default']]);
-  t.deepEqual(filled.env, ['A=image', 'B=own']);
-  t.deepEqual(filled.labels, { a: 'image', b: 'own' });
-  t.deepEqual([filled.user, filled.workingDir], ['web', '/srv']);
-  const own = withImageDefaults({ ...base, entrypoint: ['/own'] }, IMAGE);
-  t.deepEqual([own.entrypoint, own.cmd], [['/own'], []]);
-  const command = withImageDefaults({ ...base, cmd: ['x'] }, IMAGE);
-  t.deepEqual([command.entrypoint, command.cmd], [['/entry'], ['x']]);
 });
 
 test('a further process takes after the first one', (t) => {

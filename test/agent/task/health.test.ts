@@ -1,7 +1,8 @@
 import test from 'ava';
-import { afterProbe, type HealthCheck, type HealthState } from '../../../agent/task/health.ts';
+import { afterProbe, type HealthState } from '../../../agent/task/health.ts';
+import type { Healthcheck } from '../../../shared/gen/shoal/v1/objects.ts';
 
-const CHECK: HealthCheck = {
+const CHECK: Healthcheck = {
   test: ['CMD', 'true'],
   intervalNs: 1e9,
   timeoutNs: 1e9,
