@@ -58,6 +58,11 @@ export class AssignmentSet {
     return this.#all('task').map(([, task]) => task);
   }
 
+  /** Whether some host may still send the task new connections. */
+  isDraining(taskId: string): boolean {
+    return this.#items.get(`task/${taskId}`)?.draining === true;
+  }
+
   secret(id: string): Secret | undefined {
     return this.#get('secret', `secret/${id}`);
   }
@@ -83,13 +88,13 @@ export class AssignmentSet {
   }
 
   /**
-   * The set as one complete message that may lie on a disk: without secrets and configs, and without
-   * registry credentials.
+   * The set as one complete message that may lie on a disk: without secrets and configs, without registry
+   * credentials, and without what holds for moments only.
    */
   forDisk(): Assignments {
     const changes = [...this.#items]
       .filter(([key]) => !key.startsWith('secret/') && !key.startsWith('config/'))
-      .map(([key, item]) => ({ key, item: withoutCredentials(item) }));
+      .map(([key, item]) => ({ key, item: forDisk(item) }));
     return {
       complete: true,
       appliesTo: 0,
@@ -115,12 +120,12 @@ export class AssignmentSet {
   }
 }
 
-function withoutCredentials(item: AssignmentItem): AssignmentItem {
+function forDisk(item: AssignmentItem): AssignmentItem {
   if (item.item?.$case !== 'task') return item;
   const task = item.item.value;
   const container = task.spec?.container;
   if (task.spec === undefined || container === undefined || container.registryAuth === '')
-    return item;
+    return { item: item.item };
   const spec = { ...task.spec, container: { ...container, registryAuth: '' } };
   return { item: { $case: 'task', value: { ...task, spec } } };
 }

@@ -74,7 +74,7 @@ export class TaskManager {
     for (const task of diff.tasks) {
       const runner = this.#runners.get(task.id);
       if (runner === undefined) this.#add(task);
-      else runner.update(task);
+      else runner.update(task, { isDraining: this.#set.isDraining(task.id) });
     }
     for (const id of diff.removedTasks) this.#runners.get(id)?.remove();
     if (message.complete) {
@@ -122,6 +122,7 @@ export class TaskManager {
       },
       task,
       existing,
+      { isDraining: this.#set.isDraining(task.id) },
     );
     this.#runners.set(task.id, runner);
     runner.done

@@ -75,6 +75,18 @@ test('forDisk() holds neither secrets nor registry credentials', (t) => {
   t.truthy(restored.view('node', 4789).networks.get('n'));
 });
 
+test('a task is draining as long as its last item says so, and never on disk', (t) => {
+  const set = new AssignmentSet();
+  set.apply(message(true, [{ key: 'task/a', item: { ...task('a'), draining: true } }]));
+  t.true(set.isDraining('a'));
+  t.false(set.isDraining('b'));
+  const restored = new AssignmentSet();
+  restored.apply(set.forDisk());
+  t.false(restored.isDraining('a'));
+  set.apply(message(false, [{ key: 'task/a', item: task('a') }]));
+  t.false(set.isDraining('a'));
+});
+
 test('any way of splitting changes into messages gives the same set', (t) => {
   const change = fc.record({ id: fc.constantFrom('a', 'b', 'c', 'd'), present: fc.boolean() });
   fc.assert(

@@ -1,6 +1,11 @@
 import type { Image, Images } from '../../../agent/image/types.ts';
 import type { DataPlane, LocalTask, Wiring } from '../../../agent/network/types.ts';
-import type { Container, ContainerConfig, Runtime } from '../../../agent/runtime/types.ts';
+import type {
+  Container,
+  ContainerConfig,
+  ExecProcess,
+  Runtime,
+} from '../../../agent/runtime/types.ts';
 import { ShoalError } from '../../../shared/errors.ts';
 
 export const IMAGE: Image = {
@@ -37,7 +42,8 @@ type Life = {
 
 /** Containers that live in memory and end when they are told, or killed by a signal they listen to. */
 export class FakeRuntime
-  implements Pick<Runtime, 'create' | 'start' | 'kill' | 'remove' | 'list' | 'get' | 'wait'>
+  implements
+    Pick<Runtime, 'create' | 'start' | 'kill' | 'remove' | 'list' | 'get' | 'wait' | 'exec'>
 {
   readonly lives = new Map<string, Life>();
   readonly log: string[] = [];
@@ -45,6 +51,8 @@ export class FakeRuntime
   diesOf = new Set([15, 9]);
   failCreate: Error | undefined;
   failStart: Error | undefined;
+  /** Exit codes of the processes that are run in containers, in order; 0 when there are no more. */
+  execs: number[] = [];
 
   put(container: Container): void {
     this.lives.set(container.config.id, { container, ended: Promise.withResolvers() });
@@ -78,6 +86,20 @@ export class FakeRuntime
   }
   wait(id: string): Promise<{ exitCode: number; oomKilled: boolean; atMs: number }> {
     return this.#life(id).ended.promise;
+  }
+  async exec(): Promise<ExecProcess> {
+    const exitCode = this.execs.shift() ?? 0;
+    return {
+      pid: 7,
+      output: async function* () {
+        yield { stream: 1, data: new TextEncoder().encode(`exit ${exitCode}`) };
+      },
+      writeStdin: async () => undefined,
+      closeStdin: async () => undefined,
+      resize: async () => undefined,
+      wait: async () => exitCode,
+      kill: async () => undefined,
+    };
   }
   end(id: string, exitCode: number, oomKilled = false): void {
     const life = this.#life(id);

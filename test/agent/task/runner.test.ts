@@ -202,3 +202,74 @@ test('a container that was made and not started is wired again and started', asy
   t.deepEqual(runtime.log, ['start']);
   t.deepEqual(dataPlane.log, ['attach']);
 });
+
+test('a draining task stops when the managers say that no host uses it any more', async (t) => {
+  const { deps, runtime, clock, states } = setUp();
+  const task = wanted();
+  const runner = new TaskRunner(deps, task, undefined);
+  await settle();
+  runner.update(stopped(task), { isDraining: true });
+  await clock.advance(1_500);
+  t.is(runtime.log.at(-1), 'start', 'no signal yet');
+  runner.update(stopped(task));
+  await settle();
+  t.is(runtime.log.at(-1), 'kill 15');
+  t.is(states().at(-1), 'shutdown');
+});
+
+test('a draining task that nobody releases stops by itself, and one that is removed at once', async (t) => {
+  for (const [what, afterMs] of [
+    ['left', 2_500],
+    ['removed', 0],
+  ] as const) {
+    const { deps, runtime, clock } = setUp();
+    const task = wanted();
+    const runner = new TaskRunner(deps, task, undefined);
+    await settle();
+    runner.update(stopped(task), { isDraining: true });
+    await clock.advance(Math.max(0, afterMs - 1));
+    t.is(runtime.log.at(-1), 'start');
+    if (what === 'removed') runner.remove();
+    else await clock.advance(1);
+    await settle();
+    t.true(runtime.log.includes('kill 15'));
+  }
+});
+
+test('a process that ends while it drains gets no signal', async (t) => {
+  const { deps, runtime, states, reports } = setUp();
+  const task = wanted();
+  const runner = new TaskRunner(deps, task, undefined);
+  await settle();
+  runner.update(stopped(task), { isDraining: true });
+  await settle();
+  runtime.end(runtime.onlyId, 0);
+  await settle();
+  t.is(states().at(-1), 'shutdown');
+  t.is(reports.at(-1)?.container?.exitCode, 0);
+  t.false(runtime.log.includes('kill 15'));
+});
+
+test('a task that becomes unhealthy leaves the back-ends before it is stopped', async (t) => {
+  const { deps, runtime, clock, reports } = setUp();
+  runtime.execs = [0, 1];
+  const healthcheck = { test: ['CMD', 'check'], intervalNs: 1e9, retries: 1 };
+  const task = taskFixture({
+    id: 'task',
+    spec: { container: { image: 'web:1', healthcheck } },
+    status: { state: TaskState.ASSIGNED },
+    networks: [{ networkId: 'net', addresses: ['10.0.1.2/24'] }],
+  });
+  new TaskRunner(deps, task, undefined);
+  await clock.advance(1_000);
+  t.like(reports.at(-1), { state: TaskState.RUNNING, healthy: true });
+  await clock.advance(1_000);
+  t.like(reports.at(-1), { state: TaskState.RUNNING, healthy: false });
+  t.is(runtime.log.at(-1), 'start', 'no signal yet');
+  await clock.advance(300);
+  t.is(runtime.log.at(-1), 'kill 15');
+  t.like(reports.at(-1), {
+    state: TaskState.FAILED,
+    err: 'task: unhealthy container: exit 1',
+  });
+});
