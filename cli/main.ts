@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { FrameReader } from './frames.ts';
+import { FrameReader } from '../shared/stream-frames.ts';
 import { Engine } from './io/engine.ts';
 import {
   containerRows,

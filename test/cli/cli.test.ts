@@ -1,5 +1,4 @@
 import test from 'ava';
-import { FrameReader } from '../../cli/frames.ts';
 import { nodeRows, serviceRows, taskRows } from '../../cli/rows.ts';
 import { type ServiceFlags, scalePair, serviceSpec } from '../../cli/service-spec.ts';
 import { ageText, table } from '../../cli/table.ts';
@@ -76,21 +75,6 @@ test('scalePair() reads SERVICE=N and refuses the rest', (t) => {
   t.deepEqual(scalePair('web=5'), { service: 'web', replicas: 5 });
   for (const text of ['web', 'web=', 'web=-1', '=3'])
     t.throws(() => scalePair(text), { message: /SERVICE=REPLICAS/ });
-});
-
-test('FrameReader finds frames however the bytes are cut', (t) => {
-  const bytes = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 2, 104, 105, 2, 0, 0, 0, 0, 0, 0, 1, 33);
-  for (let cut = 0; cut <= bytes.length; cut++) {
-    const reader = new FrameReader();
-    const frames = [...reader.push(bytes.subarray(0, cut)), ...reader.push(bytes.subarray(cut))];
-    t.deepEqual(
-      frames.map(({ stream, data }) => [stream, Buffer.from(data).toString()]),
-      [
-        [1, 'hi'],
-        [2, '!'],
-      ],
-    );
-  }
 });
 
 test('rows show the leader, the replicas, and a slot with its history', (t) => {

@@ -1,4 +1,5 @@
 import { messageOf } from '../../../shared/errors.ts';
+import { frame } from '../../../shared/stream-frames.ts';
 import type { ExecConfig, ExecProcess } from '../../runtime/types.ts';
 import {
   type Codec,
@@ -15,7 +16,6 @@ import {
 import { containerEvent } from '../container-events.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type Exec, ExecTable } from '../exec-table.ts';
-import { frame } from '../frames.ts';
 import {
   type Call,
   type Duplex,

@@ -1,7 +1,7 @@
 import type { LogMessage } from '../../../shared/gen/shoal/v1/logs.ts';
+import { frame } from '../../../shared/stream-frames.ts';
 import type { LogLine, LogQuery } from '../../runtime/types.ts';
 import type { EngineDeps } from '../deps.ts';
-import { frame } from '../frames.ts';
 import {
   type Call,
   HttpError,

@@ -1,9 +1,7 @@
 import test from 'ava';
-import fc from 'fast-check';
 import { eventLine, LocalEventBus, stamp } from '../../../agent/engine/events.ts';
 import { ExecTable } from '../../../agent/engine/exec-table.ts';
 import { labelsMatch, parseFilters, valuesIn } from '../../../agent/engine/filters.ts';
-import { frame } from '../../../agent/engine/frames.ts';
 import { errorAnswer, HttpError, isTrue, json, rpcError } from '../../../agent/engine/http.ts';
 import { primed } from '../../../agent/engine/primed.ts';
 import { registryAuth } from '../../../agent/engine/registry-auth.ts';
@@ -17,7 +15,6 @@ import { messageDetails } from '../../../agent/engine/routes/logs.ts';
 import { swarmEvent } from '../../../agent/engine/swarm-events.ts';
 import { parseDuration, parseTime } from '../../../agent/engine/times.ts';
 import { splitVersion } from '../../../agent/engine/version.ts';
-import { FrameReader } from '../../../cli/frames.ts';
 import { type ErrorCode, ShoalError } from '../../../shared/errors.ts';
 import { LogMessage } from '../../../shared/gen/shoal/v1/logs.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -150,29 +147,6 @@ test('what the state of this host forbids is a conflict, in plain words', (t) =>
 });
 
 // ---- streams --------------------------------------------------------------------------------------
-
-test('frame() is what a reader of Docker’s streams takes apart', (t) => {
-  fc.assert(
-    fc.property(
-      fc.array(fc.tuple(fc.constantFrom(1 as const, 2 as const), fc.uint8Array())),
-      fc.integer({ min: 1, max: 9 }),
-      (sent, step) => {
-        const wire = Buffer.concat(sent.map(([stream, data]) => frame(stream, data)));
-        const reader = new FrameReader();
-        const got: [number, number[]][] = [];
-        for (let at = 0; at < wire.length; at += step) {
-          for (const { stream, data } of reader.push(wire.subarray(at, at + step))) {
-            got.push([stream, [...data]]);
-          }
-        }
-        t.deepEqual(
-          got,
-          sent.map(([stream, data]): [number, number[]] => [stream, [...data]]),
-        );
-      },
-    ),
-  );
-});
 
 test('primed() throws what comes before the first item, and gives all items otherwise', async (t) => {
   const breaks = (async function* () {
