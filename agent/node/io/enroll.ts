@@ -16,19 +16,12 @@ import {
 import { parseJoinToken } from '../../../shared/pki/join-token.ts';
 import type { Random } from '../../../shared/random.ts';
 import { clusterRootCredentials, openChannel, unary } from '../../../shared/rpc/io/client.ts';
+import type { Founding } from '../membership.ts';
 
 const DEADLINE_MS = 20_000; // Docker's patience with a join
 
-export type Founded = Readonly<{
-  nodeId: string;
-  clusterId: string;
-  identity: TlsIdentity;
-  rootCertificatePem: string;
-  rootKeyPem: string;
-}>;
-
 /** A new cluster's root and its first manager's certificate. */
-export function foundCluster(random: Random, nowMs: number, validityMs: number): Founded {
+export function foundCluster(random: Random, nowMs: number, validityMs: number): Founding {
   const nodeId = newId(random);
   const clusterId = newId(random);
   const root = createRootCa('swarm-ca', nowMs);
