@@ -1,12 +1,10 @@
-import { type Clock, sleep } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
 import { Bell } from '../dispatcher/bell.ts';
 import type { WatchableStore } from '../store/types.ts';
 import type { Members } from './members.ts';
 
 /** As Swarm's role manager: what could not be done is tried again after this. */
 const RETRY_MS = 5_000;
-/** A node that was demoted leaves by itself when it can: its own way out is the cleaner one. */
-const GRACE_MS = 1_000;
 
 /** A leader loop: keeps the members of consensus in line with the roles of the nodes. */
 export async function runMembers(
@@ -23,10 +21,9 @@ export async function runMembers(
     );
     if (isRoleChange) bell.ring();
   });
+  members.forget();
   try {
     while (!signal.aborted) {
-      await sleep(clock, GRACE_MS, signal).catch(() => undefined);
-      if (signal.aborted) return;
       await members.sweep(signal);
       const timer = clock.after(RETRY_MS, () => bell.ring());
       await bell.heard(signal);

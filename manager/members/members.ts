@@ -1,3 +1,4 @@
+import type { Clock } from '../../shared/clock.ts';
 import { isShoalError, messageOf, NotLeaderError, ShoalError } from '../../shared/errors.ts';
 import { type Node, NodeRole } from '../../shared/gen/shoal/v1/objects.ts';
 import type {
@@ -8,9 +9,11 @@ import type {
 import { newId } from '../../shared/ids.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Random } from '../../shared/random.ts';
+import { unreachable } from '../../shared/unreachable.ts';
 import type { Consensus, ConsensusStatus } from '../raft/consensus.ts';
 import { updateAction } from '../store/tables.ts';
 import type { ReadView, Writer } from '../store/types.ts';
+import { type MemberStep, memberSteps } from './reconcile.ts';
 
 export type MembersDeps = Readonly<{
   store: ReadView;
@@ -19,6 +22,7 @@ export type MembersDeps = Readonly<{
     Consensus,
     'status' | 'onStatus' | 'addMember' | 'removeMember' | 'transferLeadership'
   >;
+  clock: Clock;
   random: Random;
   log: Log;
 }>;
@@ -32,6 +36,8 @@ const WRITE_TRIES = 5;
  */
 export class Members {
   readonly #deps: MembersDeps;
+  /** When each member was heard of last, as this leader saw it; monotonic. */
+  #heardMs = new Map<string, number>();
 
   constructor(deps: MembersDeps) {
     this.#deps = deps;
@@ -79,20 +85,61 @@ export class Members {
     }
   }
 
-  /**
-   * Takes out whoever is a member but no longer a manager's node: demoted, or removed. Called by the
-   * loop below; one failure does not keep the others.
-   */
+  /** Brings members, roles and statuses in line (see reconcile.ts). One failure does not keep the others. */
   async sweep(signal: AbortSignal): Promise<void> {
-    for (const nodeId of strays(this.#deps.store, this.#deps.consensus.status())) {
+    const { store, log } = this.#deps;
+    for (const step of memberSteps(store.all('node'), this.#views())) {
+      const { nodeId } = step;
       try {
-        await this.leave(nodeId, signal);
-        this.#deps.log.info('a manager was taken out', { nodeId });
+        await this.#carryOut(step, signal);
+        if (step.kind === 'leave') log.info('a manager was taken out', { nodeId });
+        if (step.kind === 'remove') {
+          log.warn('an orphaned member was taken out', {
+            nodeId,
+            raftId: step.raftId,
+            why: step.why,
+          });
+        }
       } catch (error) {
         if (signal.aborted || isShoalError(error, 'unavailable')) return; // the next leader's work
-        this.#deps.log.warn('cannot take a manager out', { nodeId, error: messageOf(error) });
+        log.warn('cannot bring a manager in line', {
+          nodeId,
+          step: step.kind,
+          error: messageOf(error),
+        });
       }
     }
+  }
+
+  /** For a new term: what was heard before it says nothing. */
+  forget(): void {
+    this.#heardMs.clear();
+  }
+
+  #carryOut(step: MemberStep, signal: AbortSignal): Promise<void> {
+    switch (step.kind) {
+      case 'leave':
+        return this.leave(step.nodeId, signal);
+      case 'remove':
+        return this.#deps.consensus.removeMember(step.raftId, signal);
+      case 'status':
+        return this.#setStatus(step.nodeId, step.member, signal);
+      default:
+        return unreachable(step);
+    }
+  }
+
+  #views() {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const heardMs = new Map<string, number>();
+    const views = this.#deps.consensus.status().members.map(({ member, learner, active }) => {
+      const { raftId } = member;
+      const lastMs = active ? nowMs : (this.#heardMs.get(raftId) ?? nowMs);
+      heardMs.set(raftId, lastMs);
+      return { member, learner, silentMs: nowMs - lastMs };
+    });
+    this.#heardMs = heardMs;
+    return views;
   }
 
   #requireLeader(): ConsensusStatus {
@@ -134,13 +181,6 @@ export class Members {
       }
     }
   }
-}
-
-/** Nodes of members that should be none: not (any more) a node of the cluster with a manager's role. */
-function strays(view: ReadView, status: ConsensusStatus): string[] {
-  const nodeIds = new Set(status.members.map(({ member }) => member.nodeId));
-  for (const node of view.all('node')) if (node.managerStatus !== undefined) nodeIds.add(node.id);
-  return [...nodeIds].filter((nodeId) => view.get('node', nodeId)?.spec?.role !== NodeRole.MANAGER);
 }
 
 function membersOf(status: ConsensusStatus, nodeId: string): RaftMember[] {

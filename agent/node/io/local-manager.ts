@@ -50,6 +50,8 @@ export function localManager(options: {
     clusterInfo: (signal) =>
       unary(channel, ControlService.getCluster, {}, { signal, deadlineMs: CALL_WITHIN_MS }),
     async resign(signal) {
+      // First: a member that was taken out ends, and started anew it would join again.
+      await supervisor.release();
       await unary(channel, PeerService.leaveRaft, { nodeId: start.nodeId }, { signal });
     },
   };

@@ -73,6 +73,7 @@ export function createManagerServices(deps: ManagerServicesDeps): ManagerService
     store,
     writer,
     consensus,
+    clock,
     random,
     log: log.with({ part: 'members' }),
   });
