@@ -79,6 +79,8 @@ function withRpcWords(client: ControlClient): ControlClient {
         throw rpcError(error);
       }),
     list: (kind, request, signal) => client.list(kind, request, signal).catch(raise),
+    listHeads: (kind, request, each, signal) =>
+      client.listHeads(kind, request, each, signal).catch(raise),
     create: (object, signal) => client.create(object, signal).catch(raise),
     update: (request, signal) => client.update(request, signal).catch(raise),
     remove: (kind, id, force, signal) =>

@@ -34,6 +34,7 @@ export function eventedRuntime(runtime: Runtime, events: EventBus): Runtime {
     exec: (id, exec, signal) => runtime.exec(id, exec, signal),
     logs: (id, query, signal) => runtime.logs(id, query, signal),
     stats: (id) => runtime.stats(id),
+    writtenBytes: (id) => runtime.writtenBytes(id),
     processes: (id) => runtime.processes(id),
   };
 }

@@ -1,5 +1,7 @@
 import type { Meta } from '../../shared/gen/shoal/v1/objects.ts';
 
+import type { Head } from './list-chunk.ts';
+
 type Versioned = Readonly<{ id: string; meta: Meta | undefined }>;
 
 /** About a thousand services of middling size; text is mostly one byte a character. */
@@ -20,16 +22,20 @@ export class Rendered<T extends Versioned> {
   }
 
   textOf(object: T): string {
-    const version = object.meta?.version ?? 0;
-    const known = this.#texts.get(object.id);
+    return this.text({ id: object.id, version: object.meta?.version ?? 0 }, () => object);
+  }
+
+  /** The same where the object is not at hand: it is asked for only if its text is not known. */
+  text({ id, version }: Head, object: () => T): string {
+    const known = this.#texts.get(id);
     if (known?.version === version) return known.text;
-    const text = JSON.stringify(this.#render(object));
-    this.#forget(object.id);
-    this.#texts.set(object.id, { version, text });
+    const text = JSON.stringify(this.#render(object()));
+    this.#forget(id);
+    this.#texts.set(id, { version, text });
     this.#characters += text.length;
-    for (const id of this.#texts.keys()) {
+    for (const oldest of this.#texts.keys()) {
       if (this.#characters <= KEPT_CHARACTERS) break;
-      this.#forget(id);
+      this.#forget(oldest);
     }
     return text;
   }

@@ -13,6 +13,8 @@ import type {
   StoreObject,
 } from '../../shared/gen/shoal/v1/objects.ts';
 
+import type { Head } from './list-chunk.ts';
+
 /** Where this host stands, as `docker info` shows it. */
 export type NodeStanding = Readonly<{
   localState: 'inactive' | 'pending' | 'active' | 'error' | 'locked';
@@ -82,6 +84,16 @@ export interface ControlClient {
       index: number;
     }>
   >;
+  /**
+   * A list of which only what is new needs to be decoded: `each` is called for every object, in order,
+   * with its id and version.
+   */
+  listHeads<K extends ObjectKind, T>(
+    kind: K,
+    request: Partial<Omit<ListRequest, 'kind'>>,
+    each: (head: Head, object: () => ObjectOf<K>) => T,
+    signal?: AbortSignal,
+  ): Promise<Readonly<{ items: readonly T[]; serviceStatus: readonly ServiceStatusCount[] }>>;
   create(object: StoreObject, signal?: AbortSignal): Promise<StoreObject>;
   update(request: UpdateRequest, signal?: AbortSignal): Promise<StoreObject>;
   remove(kind: ObjectKind, id: string, force: boolean, signal?: AbortSignal): Promise<void>;

@@ -17,6 +17,7 @@ import {
   resolveAdvertised,
   splitHostPort,
 } from './address.ts';
+import { losesQuorum, type ManagerCounts } from './quorum.ts';
 import type { NodeRecord } from './record.ts';
 
 /** All that runs on a node because it is in a cluster: manager process, session, tasks, data plane. */
@@ -26,6 +27,8 @@ export interface ClusterSide {
   /** Resolves when the node does what its role asks: on a manager, when the manager answers. */
   ready(signal: AbortSignal): Promise<void>;
   clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined>;
+  /** How the managers are, as the cluster sees them; undefined where this host is none. */
+  quorum(signal: AbortSignal): Promise<ManagerCounts | undefined>;
   managers(): readonly Readonly<{ nodeId: string; address: string }>[];
   /** Asks the cluster to take this manager out of the quorum. */
   resign(signal: AbortSignal): Promise<void>;
@@ -36,6 +39,7 @@ export interface ClusterSide {
 }
 
 export interface MembershipStore {
+  load(): Promise<{ record: NodeRecord; identity: TlsIdentity } | undefined>;
   saveRecord(record: NodeRecord): Promise<void>;
   saveIdentity(identity: TlsIdentity): Promise<void>;
   clear(): Promise<void>;
@@ -78,10 +82,14 @@ export type MembershipDeps = Readonly<{
 
 const ALREADY_PART =
   'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
+const NOT_A_MANAGER =
+  'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
 const LEAVE_MANAGER =
   'You are attempting to leave the swarm on a node that is participating as a manager. ';
 const LAST_MANAGER =
   'Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ';
+const FORCE_HINT =
+  'The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message.';
 const CERTIFICATE_VALIDITY_MS = 90 * 24 * 3_600_000; // Swarm's --cert-expiry
 const READY_WITHIN_MS = 30_000;
 const RESIGN_WITHIN_MS = 10_000;
@@ -113,6 +121,7 @@ export class NodeMembership implements Membership {
 
   standing(): NodeStanding {
     const record = this.#side?.record;
+    const { describe } = this.#deps;
     return {
       localState: this.#state,
       nodeId: record?.nodeId ?? '',
@@ -122,18 +131,19 @@ export class NodeMembership implements Membership {
       error: this.#error,
       remoteManagers: this.#side?.managers() ?? [],
       clusterId: record?.clusterId ?? '',
-      description: this.#deps.describe(),
+      // When it is asked for: it lists CPUs and interfaces, and each request looks at the rest.
+      get description() {
+        return describe();
+      },
     };
   }
 
   init(request: InitRequest, signal: AbortSignal): Promise<string> {
+    // As Docker: on a host that is in no cluster it founds one like any other init.
+    if (request.forceNewCluster && this.#side !== undefined) {
+      return this.#exclusively(() => this.#forceNewCluster(request, signal), true);
+    }
     return this.#exclusively(async () => {
-      if (request.forceNewCluster) {
-        throw new ShoalError(
-          'unimplemented',
-          'swarm init --force-new-cluster is not supported yet',
-        );
-      }
       if (request.autoLock) {
         throw new ShoalError(
           'unimplemented',
@@ -251,27 +261,43 @@ export class NodeMembership implements Membership {
   }
 
   async #leaveAsManager(side: ClusterSide, force: boolean, signal: AbortSignal): Promise<void> {
-    const info = await side.clusterInfo(signal).catch((error) => {
-      this.#deps.log.warn('cannot ask the cluster before leaving it', { error: messageOf(error) });
-      return undefined;
-    });
-    if (!force) {
-      const last = info !== undefined && info.managers <= 1;
-      throw new ShoalError(
-        'unavailable',
-        LEAVE_MANAGER +
-          (last
-            ? LAST_MANAGER
-            : `The only way to restore a swarm that has lost consensus is to reinitialize it with \`--force-new-cluster\`. Use \`--force\` to suppress this message.`),
-      );
-    }
-    if (info === undefined || info.managers <= 1) return;
+    const counts = await side
+      .quorum(AbortSignal.any([signal, AbortSignal.timeout(RESIGN_WITHIN_MS)]))
+      .catch((error) => {
+        this.#deps.log.warn('cannot ask the cluster before leaving it', {
+          error: messageOf(error),
+        });
+        return undefined;
+      });
+    if (!force) throw new ShoalError('unavailable', leaveRefusal(counts));
+    if (counts !== undefined && counts.reachable + counts.unreachable <= 1) return;
     await side
       .resign(AbortSignal.any([signal, AbortSignal.timeout(RESIGN_WITHIN_MS)]))
       .catch((error) => {
         // Forced: the others keep a dead member, which their operators can remove.
         this.#deps.log.warn('left without leaving the quorum', { error: messageOf(error) });
       });
+  }
+
+  /**
+   * Goes on as the only manager, after the others were lost. Tasks of this host run on. When it fails
+   * this host is what it was: a manager, which may lack a quorum.
+   */
+  async #forceNewCluster(request: InitRequest, signal: AbortSignal): Promise<string> {
+    const { store, startSide, log } = this.#deps;
+    const before = this.#side;
+    if (before?.record.role !== 'manager') throw new ShoalError('unavailable', NOT_A_MANAGER);
+    const where = request.advertiseAddress === '' ? {} : this.#addresses(request);
+    const record: NodeRecord = { ...before.record, ...where };
+    const saved = await store.load();
+    if (saved === undefined)
+      throw new ShoalError('internal', 'the certificate of this node is gone');
+    log.warn('going on as the only manager of the cluster', { nodeId: record.nodeId });
+    await before.close();
+    await store.saveRecord(record);
+    this.#side = await startSide(record, saved.identity, { kind: 'force-new' });
+    await this.#side.ready(AbortSignal.any([signal, AbortSignal.timeout(READY_WITHIN_MS)]));
+    return record.nodeId;
   }
 
   /** A failed entry leaves nothing behind. */
@@ -341,6 +367,16 @@ export class NodeMembership implements Membership {
       if (this.#state === 'pending') this.#state = before;
     }
   }
+}
+
+/** Docker's words. `counts` is undefined when the cluster could not be asked. */
+function leaveRefusal(counts: ManagerCounts | undefined): string {
+  if (counts === undefined || !losesQuorum(counts)) return LEAVE_MANAGER + FORCE_HINT;
+  const { reachable, unreachable } = counts;
+  const all = reachable + unreachable;
+  if (all <= 1) return LEAVE_MANAGER + LAST_MANAGER;
+  const left = `Removing this node leaves ${reachable - 1} managers out of ${all}. Without a Raft quorum your swarm will be inaccessible. `;
+  return LEAVE_MANAGER + left + FORCE_HINT;
 }
 
 /** Swarm's Spec of an init, as far as it can be set there. */

@@ -1,14 +1,15 @@
-import type {
+import {
   ListChunk,
-  ServiceStatusCount,
-  WatchChunk,
-  WatchEvent,
+  type ServiceStatusCount,
+  type WatchChunk,
+  type WatchEvent,
 } from '../../shared/gen/shoal/v1/control.ts';
 import { StoreObject } from '../../shared/gen/shoal/v1/objects.ts';
 
-/** A whole list; `listChunks` cuts it for the wire. `serviceStatus` is empty or as long as `objects`. */
-export type ListResult = Readonly<{
-  objects: readonly StoreObject[];
+/** A whole list, its objects encoded already. `serviceStatus` is empty or as long as `entries`. */
+export type EncodedList = Readonly<{
+  /** See encoded-objects.ts. */
+  entries: readonly Uint8Array[];
   serviceStatus: readonly ServiceStatusCount[];
   index: number;
 }>;
@@ -17,18 +18,15 @@ export type ListResult = Readonly<{
 const CHUNK_BYTES = 512 * 1024;
 
 /**
- * Cuts a list into messages; at least one comes, so that the index is told also of an empty list. An
- * object larger than a chunk has one of its own.
+ * Cuts a list into messages, encoded; at least one comes, so that the index is told also of an empty
+ * list. An object larger than a chunk has one of its own.
  */
-export function* listChunks(result: ListResult, maxBytes = CHUNK_BYTES): Generator<ListChunk> {
-  const { objects, serviceStatus, index } = result;
+export function* listChunks(list: EncodedList, maxBytes = CHUNK_BYTES): Generator<Buffer> {
+  const { entries, serviceStatus, index } = list;
   let start = 0;
-  for (const end of cuts(objects, sizeOf, maxBytes)) {
-    yield {
-      objects: objects.slice(start, end),
-      serviceStatus: serviceStatus.slice(start, end),
-      index,
-    };
+  for (const end of cuts(entries, ({ length }) => length, maxBytes)) {
+    const beside = { objects: [], serviceStatus: serviceStatus.slice(start, end), index };
+    yield Buffer.concat([...entries.slice(start, end), ListChunk.encode(beside).finish()]);
     start = end;
   }
 }

@@ -4,6 +4,7 @@ import type {
   GetRequest,
   ListRequest,
   RemoveRequest,
+  ServiceStatusCount,
   UpdateClusterRequest,
   UpdateRequest,
   WatchChunk,
@@ -13,9 +14,10 @@ import type {
 import type { Service, StoreObject } from '../../shared/gen/shoal/v1/objects.ts';
 import { toStoreObject } from '../store/tables.ts';
 import type { Change, ChangeBatch } from '../store/types.ts';
-import { type ListResult, watchChunks } from './chunks.ts';
+import { listChunks, watchChunks } from './chunks.ts';
 import { clusterInfo, updateCluster } from './cluster.ts';
 import type { ControlDeps } from './deps.ts';
+import { EncodedObjects, encodeEntry } from './encoded-objects.ts';
 import { createFile, removeFile, updateFile } from './files.ts';
 import { find, type Kind, parseKind } from './find.ts';
 import { countTasks, listObjects } from './list.ts';
@@ -26,6 +28,13 @@ import { invalid, unimplemented } from './refuse.ts';
 import { createService, removeService, updateService } from './services.ts';
 import { Turns } from './turns.ts';
 
+/** A whole list. `serviceStatus` is empty or as long as `objects`. */
+export type ListResult = Readonly<{
+  objects: readonly StoreObject[];
+  serviceStatus: readonly ServiceStatusCount[];
+  index: number;
+}>;
+
 /**
  * What an operator may do to the cluster, without a transport. Reads are answered by any manager
  * (after a read barrier, unless stale ones are asked for); writes work on the leader and throw
@@ -35,6 +44,7 @@ import { Turns } from './turns.ts';
 export class Control {
   readonly #deps: ControlDeps;
   readonly #turns = new Turns();
+  readonly #encoded = new EncodedObjects();
   /** The digest of the last root seen: hashing it for each node of each list would be waste. */
   #issuer = { certificatePem: '', digest: '' };
 
@@ -49,18 +59,31 @@ export class Control {
   }
 
   async list(request: ListRequest, signal?: AbortSignal): Promise<ListResult> {
+    const { kind, found, ...rest } = await this.#find(request, signal);
+    return { objects: found.map((object) => this.#shown(toStoreObject(kind, object))), ...rest };
+  }
+
+  /** The same, encoded as messages of the stream that answers it. */
+  async listChunks(request: ListRequest, signal?: AbortSignal): Promise<Iterable<Buffer>> {
+    const { kind, found, ...rest } = await this.#find(request, signal);
+    const entries = found.map((object) => {
+      const shown = () => this.#shown(toStoreObject(kind, object));
+      // What is shown of a node is not stored as a whole: who leads, who can be reached.
+      return kind === 'node' ? encodeEntry(shown()) : this.#encoded.entryOf(object, shown);
+    });
+    return listChunks({ entries, ...rest });
+  }
+
+  async #find(request: ListRequest, signal: AbortSignal | undefined) {
     const kind = parseKind(request.kind);
     await this.#barrier(request.stale, signal);
     const { store } = this.#deps;
     const found = listObjects(store, kind, request);
     const counted = request.withStatus && kind === 'service';
-    return {
-      objects: found.map((object) => this.#shown(toStoreObject(kind, object))),
-      serviceStatus: counted
-        ? (found as Service[]).map((service) => countTasks(store, service))
-        : [],
-      index: store.index,
-    };
+    const serviceStatus = counted
+      ? (found as Service[]).map((service) => countTasks(store, service))
+      : [];
+    return { kind, found, serviceStatus, index: store.index };
   }
 
   async create({ object }: CreateRequest, signal?: AbortSignal): Promise<StoreObject> {

@@ -46,7 +46,8 @@ export async function removeNode(
   signal?: AbortSignal,
 ): Promise<void> {
   const node = find(store, 'node', reference);
-  if (isManager(node, consensus.status())) {
+  // As in Swarm a manager's node that is no member any more (it has left) may be removed as it is.
+  if (isMember(node, consensus.status())) {
     throw precondition(
       `node ${node.id} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal`,
     );
@@ -89,6 +90,7 @@ function checkDemotion(view: ReadView, node: Node, status: ConsensusStatus): voi
   const voters = status.members.filter(({ learner }) => !learner);
   if (!voters.some(({ member }) => member.nodeId === node.id)) return;
   const left = voters.filter(({ member }) => member.nodeId !== node.id);
+  if (left.length === 0) throw precondition('attempting to demote the last manager of the swarm');
   const alive = left.filter(
     ({ member, active }) => active || member.raftId === status.leaderRaftId,
   ).length;
@@ -100,11 +102,9 @@ function checkDemotion(view: ReadView, node: Node, status: ConsensusStatus): voi
   }
 }
 
-function isManager(node: Node, { members }: ConsensusStatus): boolean {
+function isMember(node: Node, { members }: ConsensusStatus): boolean {
   return (
-    node.spec?.role === NodeRole.MANAGER ||
-    node.managerStatus !== undefined ||
-    members.some(({ member }) => member.nodeId === node.id)
+    node.managerStatus !== undefined || members.some(({ member }) => member.nodeId === node.id)
   );
 }
 

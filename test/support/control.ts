@@ -96,6 +96,8 @@ export async function controlFixture(
       control.remove(RemoveRequest.fromPartial({ kind, id, force })),
     list: (kind: Kind, filters: MessageInitShape<typeof ListRequest> = {}) =>
       control.list(ListRequest.fromPartial({ ...filters, kind })),
+    chunks: (kind: Kind, filters: MessageInitShape<typeof ListRequest> = {}) =>
+      control.listChunks(ListRequest.fromPartial({ ...filters, kind })),
     updateCluster: (fields: MessageInitShape<typeof UpdateClusterRequest>) =>
       control.updateCluster(UpdateClusterRequest.fromPartial(fields)),
   };

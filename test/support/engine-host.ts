@@ -11,6 +11,7 @@ import { engineDispatch } from '../../agent/engine/dispatch.ts';
 import { LocalEventBus } from '../../agent/engine/events.ts';
 import { processTable } from '../../agent/engine/io/process-table.ts';
 import { EngineServer } from '../../agent/engine/io/server.ts';
+import { headOf, openChunk } from '../../agent/engine/list-chunk.ts';
 import { engineRoutes } from '../../agent/engine/routes/all.ts';
 import type {
   ControlClient,
@@ -36,7 +37,7 @@ import {
   NodeAvailability,
   NodeRole,
   NodeState,
-  type StoreObject,
+  StoreObject,
   type Task,
   TaskState,
 } from '../../shared/gen/shoal/v1/objects.ts';
@@ -239,6 +240,18 @@ export class EngineHost {
       list: async (kind, request) => {
         const result = await control.list(ListRequest.fromPartial({ ...request, kind }));
         return { ...result, objects: result.objects.map((object) => value(kind, object)) };
+      },
+      listHeads: async (kind, request, each) => {
+        const message = ListRequest.fromPartial({ ...request, kind });
+        const chunks = [...(await control.listChunks(message))].map(openChunk);
+        return {
+          items: chunks.flatMap(({ entries }) =>
+            entries.map((entry) =>
+              each(headOf(entry), () => value(kind, StoreObject.decode(entry))),
+            ),
+          ),
+          serviceStatus: chunks.flatMap(({ serviceStatus }) => serviceStatus),
+        };
       },
       create: (object) => control.create({ object }),
       update: (request) => control.update(request),

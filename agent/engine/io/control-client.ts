@@ -6,7 +6,7 @@ import {
   ListRequest,
   type ServiceStatusCount,
 } from '../../../shared/gen/shoal/v1/control.ts';
-import type { StoreObject } from '../../../shared/gen/shoal/v1/objects.ts';
+import { StoreObject } from '../../../shared/gen/shoal/v1/objects.ts';
 import {
   type Channel,
   localCredentials,
@@ -15,6 +15,7 @@ import {
 } from '../../../shared/rpc/io/client.ts';
 import { LinkClient } from '../../../shared/rpc/io/link-client.ts';
 import { linkPathOf } from '../../../shared/rpc/io/link-socket.ts';
+import { type Head, headOf, openChunk } from '../list-chunk.ts';
 import type { ControlClient, ObjectKind, ObjectOf } from '../types.ts';
 
 /** Managers answer or say why not well before; this is for one that hangs. */
@@ -48,15 +49,35 @@ export function managerControlClient(socketPath: string): ControlClient & { clos
       const objects: ObjectOf<K>[] = [];
       const serviceStatus: ServiceStatusCount[] = [];
       let index = 0;
-      const message = ListRequest.fromPartial({ ...request, kind });
       const take = (bytes: Buffer) => {
         const chunk = ListChunk.decode(bytes);
         for (const object of chunk.objects) objects.push(objectOf(kind, object));
-        for (const status of chunk.serviceStatus) serviceStatus.push(status);
+        serviceStatus.push(...chunk.serviceStatus);
         index = chunk.index;
       };
+      const message = ListRequest.fromPartial({ ...request, kind });
       await link.each(ControlService.list, message, take, read(signal));
       return { objects, serviceStatus, index };
+    },
+
+    listHeads: async <K extends ObjectKind, T>(
+      kind: K,
+      request: Partial<Omit<ListRequest, 'kind'>>,
+      each: (head: Head, object: () => ObjectOf<K>) => T,
+      signal?: AbortSignal,
+    ) => {
+      const items: T[] = [];
+      const serviceStatus: ServiceStatusCount[] = [];
+      const take = (bytes: Buffer) => {
+        const chunk = openChunk(bytes);
+        for (const entry of chunk.entries) {
+          items.push(each(headOf(entry), () => objectOf(kind, StoreObject.decode(entry))));
+        }
+        serviceStatus.push(...chunk.serviceStatus);
+      };
+      const message = ListRequest.fromPartial({ ...request, kind });
+      await link.each(ControlService.list, message, take, read(signal));
+      return { items, serviceStatus };
     },
 
     create: (object, signal) => link.unary(ControlService.create, { object }, write(signal)),

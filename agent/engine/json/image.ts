@@ -69,16 +69,19 @@ export function imageJson(image: Image) {
 
 /** `GET /images/{name}/history`, newest first; only the top has an id, as with pulled images. */
 export function historyJson(image: Image) {
+  let layer = 0;
   return image.history
-    .map((entry, index) => ({
-      Id: index === image.history.length - 1 ? image.id : '<missing>',
-      Created: unixSeconds(entry.createdAt),
-      CreatedBy: entry.createdBy,
-      Tags: index === image.history.length - 1 && image.tags.length > 0 ? image.tags : null,
-      // How much each layer takes is not kept apart: the sum stands at the top.
-      Size: index === image.history.length - 1 ? image.sizeBytes : 0,
-      Comment: entry.comment,
-    }))
+    .map((entry, index) => {
+      const isTop = index === image.history.length - 1;
+      return {
+        Id: isTop ? image.id : '<missing>',
+        Created: unixSeconds(entry.createdAt),
+        CreatedBy: entry.createdBy,
+        Tags: isTop && image.tags.length > 0 ? image.tags : null,
+        Size: entry.emptyLayer ? 0 : (image.layerBytes[layer++] ?? 0),
+        Comment: entry.comment,
+      };
+    })
     .reverse();
 }
 

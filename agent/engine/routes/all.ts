@@ -8,6 +8,7 @@ import { imageRoutes } from './images.ts';
 import { logRoutes } from './logs.ts';
 import { networkRoutes } from './networks.ts';
 import { nodeRoutes } from './nodes.ts';
+import { pruneRoutes } from './prune.ts';
 import { serviceRoutes } from './services.ts';
 import { statsRoutes } from './stats.ts';
 import { swarmRoutes } from './swarm.ts';
@@ -31,6 +32,7 @@ export function engineRoutes(deps: EngineDeps): Route[] {
     ...containerRoutes(deps),
     ...statsRoutes(deps),
     ...execRoutes(deps),
+    ...pruneRoutes(deps),
     ...imageRoutes(deps),
     ...volumeRoutes(deps),
     ...unsupportedRoutes,

@@ -1,7 +1,6 @@
 import { Channel } from '../../../shared/channel.ts';
-import { isShoalError, messageOf, ShoalError } from '../../../shared/errors.ts';
+import { isShoalError, messageOf } from '../../../shared/errors.ts';
 import type { Image, ImageProgress } from '../../image/types.ts';
-import type { Container } from '../../runtime/types.ts';
 import type { EngineDeps } from '../deps.ts';
 import { anyOf, booleanIn, type Filters, labelsMatch, parseFilters, valuesIn } from '../filters.ts';
 import { type Call, empty, HttpError, isTrue, json, notSupported, type Reply } from '../http.ts';
@@ -24,7 +23,6 @@ export function imageRoutes(deps: EngineDeps): Route[] {
     ['POST /images/create', (call) => create(deps, call)],
     ['POST /images/load', (call) => load(deps, call)],
     ['GET /images/get', (call) => save(deps, call, call.query.getAll('names'))],
-    ['POST /images/prune', (call) => prune(deps, call)],
     [
       'GET /images/search',
       () => {
@@ -241,55 +239,27 @@ async function remove(deps: EngineDeps, call: Call): Promise<Reply> {
 }
 
 /** Tells by which container (12 characters of its id) an image is used. */
-async function userOf(deps: EngineDeps): Promise<(imageId: string) => string | undefined> {
+export async function userOf(deps: EngineDeps): Promise<(imageId: string) => string | undefined> {
   const containers = await deps.runtime.list();
   const users = new Map(containers.map(({ config }) => [config.imageId, config.id.slice(0, 12)]));
   return (imageId) => users.get(imageId);
 }
 
-type Removed = Awaited<ReturnType<EngineDeps['images']['remove']>>;
+export type Removed = Awaited<ReturnType<EngineDeps['images']['remove']>>;
 
-function removedJson(removed: Removed) {
+export function removedJson(removed: Removed) {
   return removed.map(({ untagged, deleted }) => ({
     ...(untagged !== undefined && { Untagged: untagged }),
     ...(deleted !== undefined && { Deleted: deleted }),
   }));
 }
 
-function publishRemoved(deps: EngineDeps, removed: Removed): void {
+export function publishRemoved(deps: EngineDeps, removed: Removed): void {
   for (const { untagged, deleted } of removed) {
     const action = untagged === undefined ? 'delete' : 'untag';
     const name = untagged ?? deleted ?? '';
     deps.events.publish({ type: 'image', action, actorId: name, attributes: { name } });
   }
-}
-
-/** Without a filter only images that have no name; `dangling=false`: all that no container uses. */
-async function prune(deps: EngineDeps, call: Call): Promise<Reply> {
-  const filters = parseFilters(call.query, ['dangling', 'label', 'until', 'label!']);
-  if (filters.has('until') || filters.has('label!')) {
-    throw notSupported('image prune by age or by absent labels');
-  }
-  const onlyDangling = booleanIn(filters, 'dangling') ?? true;
-  const containers: readonly Container[] = await deps.runtime.list();
-  const used = new Set(containers.map(({ config }) => config.imageId));
-  const inUse = await userOf(deps);
-  const removed: Removed[number][] = [];
-  let reclaimedBytes = 0;
-  for (const image of await deps.images.list()) {
-    if (used.has(image.id) || (onlyDangling && image.tags.length > 0)) continue;
-    if (!labelsMatch(filters, image.config.labels)) continue;
-    try {
-      removed.push(...(await deps.images.remove(image.id, { force: true, inUse })));
-      reclaimedBytes += image.sizeBytes;
-    } catch (error) {
-      // A container may have come meanwhile: that image stays.
-      if (!(error instanceof ShoalError)) throw error;
-      deps.log.debug('image not pruned', { image: image.id, error: error.message });
-    }
-  }
-  publishRemoved(deps, removed);
-  return json({ ImagesDeleted: removedJson(removed), SpaceReclaimed: reclaimedBytes });
 }
 
 async function distribution(deps: EngineDeps, call: Call): Promise<Reply> {

@@ -28,9 +28,13 @@ async function list(deps: EngineDeps, rendered: Rendered<Service>, call: Call): 
   const runtimes = valuesIn(filters, 'runtime');
   if (runtimes.length > 0 && !runtimes.includes('container')) return json([]);
   const request = { ...serviceListRequest(filters), withStatus };
-  const { objects, serviceStatus } = await control.list('service', request, call.signal);
-  const texts = objects.map((service, index) => {
-    const text = rendered.textOf(service);
+  const { items, serviceStatus } = await control.listHeads(
+    'service',
+    request,
+    (head, service) => rendered.text(head, service),
+    call.signal,
+  );
+  const texts = items.map((text, index) => {
     const status = serviceStatus[index];
     return withStatus && status !== undefined ? withField(text, statusField(status)) : text;
   });

@@ -1,5 +1,6 @@
 import { messageOf } from '../../../shared/errors.ts';
 import type { ClusterInfo } from '../../../shared/gen/shoal/v1/control.ts';
+import { layersBytes } from '../../image/sizes.ts';
 import type { Container } from '../../runtime/types.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type Call, json, type Reply } from '../http.ts';
@@ -215,15 +216,18 @@ async function diskUsageJson(deps: EngineDeps, call: Call) {
   const now = deps.clock.now();
   const users = (imageId: string) =>
     containers.filter(({ config }) => config.imageId === imageId).length;
+  const containerUsage = async (one: Container) => {
+    const { id, imageId } = one.config;
+    const writtenBytes = await deps.runtime.writtenBytes(id).catch(() => 0); // it is gone by now
+    const imageBytes = images.find((image) => image.id === imageId)?.sizeBytes ?? 0;
+    const summary = containerSummaryJson(one, now, undefined);
+    return { ...summary, SizeRw: writtenBytes, SizeRootFs: imageBytes + writtenBytes };
+  };
   return {
-    LayersSize: images.reduce((sum, image) => sum + image.sizeBytes, 0),
+    LayersSize: layersBytes(images),
     Images: wanted('image') ? images.map((image) => imageSummaryJson(image, users(image.id))) : [],
     Containers: wanted('container')
-      ? containers.map((one) => ({
-          ...containerSummaryJson(one, now, undefined),
-          SizeRw: 0,
-          SizeRootFs: images.find(({ id }) => id === one.config.imageId)?.sizeBytes ?? 0,
-        }))
+      ? await Promise.all(containers.map((one) => containerUsage(one)))
       : [],
     Volumes: wanted('volume')
       ? await Promise.all(

@@ -4,7 +4,6 @@ import type { Route } from '../router.ts';
 /** Docker's API that is not served yet: each answers 501 with a name for what is missing. */
 const UNSUPPORTED: readonly (readonly [pattern: string, what: string])[] = [
   ['POST /containers/create', 'standalone containers (docker run, docker create); use a service'],
-  ['POST /containers/prune', 'pruning containers (docker container prune)'],
   ['POST /containers/{id}/start', 'starting standalone containers (docker start)'],
   ['POST /containers/{id}/restart', 'restarting containers (docker restart)'],
   ['POST /containers/{id}/pause', 'pausing containers (docker pause)'],
@@ -24,15 +23,12 @@ const UNSUPPORTED: readonly (readonly [pattern: string, what: string])[] = [
   ['DELETE /containers/{id}/checkpoints/{name}', 'checkpoints (docker checkpoint)'],
   ['POST /commit', 'making images of containers (docker commit)'],
   ['POST /build', 'building images (docker build)'],
-  ['POST /build/prune', 'the build cache (docker builder prune)'],
   ['POST /build/cancel', 'building images (docker build)'],
   ['POST /session', 'BuildKit sessions (docker buildx)'],
   ['POST /grpc', 'BuildKit (docker buildx)'],
-  ['POST /volumes/prune', 'pruning volumes (docker volume prune)'],
   ['PUT /volumes/{name}', 'cluster volumes (docker volume update)'],
   ['POST /networks/{id}/connect', 'connecting containers (docker network connect)'],
   ['POST /networks/{id}/disconnect', 'disconnecting containers (docker network disconnect)'],
-  ['POST /networks/prune', 'pruning networks (docker network prune)'],
   ['GET /plugins/privileges', 'plugins (docker plugin)'],
   ['POST /plugins/pull', 'plugins (docker plugin)'],
   ['POST /plugins/create', 'plugins (docker plugin)'],

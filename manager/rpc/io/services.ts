@@ -15,7 +15,6 @@ import {
 } from '../../../shared/rpc/io/server.ts';
 import { CertificateAuthority } from '../../ca/authority.ts';
 import { localSigner } from '../../ca/io/signer.ts';
-import { listChunks } from '../../control/chunks.ts';
 import type { Control } from '../../control/control.ts';
 import { Dispatcher } from '../../dispatcher/dispatcher.ts';
 import { factsOf, touchesFacts } from '../../dispatcher/facts.ts';
@@ -108,7 +107,7 @@ export function createManagerServices(deps: ManagerServicesDeps): ManagerService
   const methods = new Methods({ nodeId, guard, channels, consensus, clock, stop: stop.signal });
 
   function register(server: RpcServer): void {
-    server.serve(ControlService, controlHandlers(methods, control, logs, consensus));
+    server.serve(CONTROL_ON_SERVER, controlHandlers(methods, control, logs, consensus));
     server.serve(DISPATCHER_ON_SERVER, dispatcherHandlers(methods, dispatcher, logs));
     server.serve(CertificateAuthorityService, authorityHandlers(methods, authority));
     server.serve(PeerService, peerHandlers(methods, { members, side, logs }));
@@ -143,6 +142,16 @@ export function createManagerServices(deps: ManagerServicesDeps): ManagerService
   };
 }
 
+/** The same service on the wire; the messages of a list are encoded already. */
+const CONTROL_ON_SERVER = {
+  ...ControlService,
+  list: {
+    ...ControlService.list,
+    responseSerialize: (bytes: Buffer): Buffer => bytes,
+    responseDeserialize: (bytes: Buffer): Buffer => bytes,
+  },
+} as const;
+
 function controlHandlers(
   methods: Methods,
   control: Control,
@@ -160,7 +169,7 @@ function controlHandlers(
     get: handleUnary(methods.here(path.get, (request, signal) => control.get(request, signal))),
     list: handleServerStream(
       methods.stream(path.list, async function* (request, signal) {
-        yield* listChunks(await control.list(request, signal));
+        yield* await control.listChunks(request, signal);
       }),
     ),
     create: handleUnary(
@@ -192,7 +201,7 @@ function controlHandlers(
         yield* logs.subscribe(request, signal);
       }),
     ),
-  } satisfies Parameters<typeof RpcServer.prototype.serve<typeof ControlService>>[1];
+  } satisfies Parameters<typeof RpcServer.prototype.serve<typeof CONTROL_ON_SERVER>>[1];
 }
 
 /**

@@ -1,6 +1,5 @@
 import test from 'ava';
-import { listChunks } from '../../../manager/control/chunks.ts';
-import { createAction } from '../../../manager/store/tables.ts';
+import { createAction, removeAction, updateAction } from '../../../manager/store/tables.ts';
 import { ListChunk, type ListRequest } from '../../../shared/gen/shoal/v1/control.ts';
 import { NodeRole, NodeState, TaskState } from '../../../shared/gen/shoal/v1/objects.ts';
 import { controlFixture, idOf } from '../../support/control.ts';
@@ -141,7 +140,7 @@ test('service status counts what runs and what shall, and not what a dead host r
 });
 
 test('a list of 1,000 services with their counts is one pass, in chunks below the limit', async (t) => {
-  const { list, writer, store } = await controlFixture();
+  const { list, chunks, writer, store } = await controlFixture();
   for (let i = 0; i < 10; i++) {
     const actions = Array.from({ length: 100 }, (_, j) => {
       const spec = { name: `s${i}-${j}`, labels: { text: 'x'.repeat(1000) } };
@@ -152,32 +151,57 @@ test('a list of 1,000 services with their counts is one pass, in chunks below th
   const result = await list('service', { withStatus: true });
   t.is(result.objects.length, 1000);
   t.is(result.index, store.index);
-  const chunks = [...listChunks(result)];
-  t.true(chunks.length > 1);
-  for (const chunk of chunks) {
-    t.true(ListChunk.encode(chunk).finish().length < 600 * 1024);
+  const messages = [...(await chunks('service', { withStatus: true }))];
+  t.true(messages.length > 1);
+  for (const bytes of messages) {
+    t.true(bytes.length < 600 * 1024);
+    const chunk = ListChunk.decode(bytes);
     t.is(chunk.serviceStatus.length, chunk.objects.length);
+    t.is(chunk.index, result.index);
   }
   t.deepEqual(
-    chunks.flatMap(({ objects }) => objects.map(idOf)),
-    result.objects.map(idOf),
+    messages.flatMap((bytes) => ListChunk.decode(bytes).objects),
+    result.objects,
   );
 });
 
 test('an empty list is one chunk, which tells the index; a large object has its own', async (t) => {
-  const { list } = await controlFixture({
+  const { chunks } = await controlFixture({
     config: ['c1', 'c2', 'c3'].map((id) =>
       configFixture({ id, spec: { name: id, data: Buffer.alloc(id === 'c2' ? 900_000 : 10) } }),
     ),
     secret: [secretFixture()],
   });
   t.deepEqual(
-    [...listChunks(await list('service'))],
+    [...(await chunks('service'))].map((bytes) => ListChunk.decode(bytes)),
     [{ objects: [], serviceStatus: [], index: 6 }],
   );
-  const chunks = [...listChunks(await list('config'))];
   t.deepEqual(
-    chunks.map(({ objects }) => objects.map(idOf)),
+    [...(await chunks('config'))].map((bytes) => ListChunk.decode(bytes).objects.map(idOf)),
     [['c1'], ['c2'], ['c3']],
   );
+});
+
+test('a list that was encoded before shows what has changed since, and no secrets', async (t) => {
+  const { chunks, writer, store } = await controlFixture({ service: services });
+  const shown = async () =>
+    [...(await chunks('service'))].flatMap((bytes) =>
+      ListChunk.decode(bytes).objects.map((object) => {
+        if (object.kind?.$case !== 'service') return t.fail();
+        const { id, spec } = object.kind.value;
+        return [id, spec?.labels.tier, spec?.task?.container?.registryAuth];
+      }),
+    );
+  const before = await shown();
+  t.deepEqual(await shown(), before);
+  const web = store.get('service', 'aa1');
+  if (web?.spec === undefined) return t.fail();
+  const { spec } = serviceFixture({
+    spec: { name: 'web', labels: { tier: 'new' }, task: { container: { registryAuth: 'key' } } },
+  });
+  await writer.write([updateAction('service', { ...web, spec }), removeAction('service', 'ab2')]);
+  t.deepEqual(await shown(), [
+    ['aa1', 'new', ''],
+    ['b3', undefined, before[2]?.[2]],
+  ]);
 });
