@@ -26,9 +26,12 @@ export type Image = Readonly<{
   os: string;
   createdAt: string;
   author: string;
+  /** Of all layers. */
   sizeBytes: number;
   /** Digests of the uncompressed layers. */
   diffIds: readonly string[];
+  /** Bytes of each layer unpacked, in their order; of an image that is not unpacked yet, of its blobs. */
+  layerBytes: readonly number[];
   /** Chain id of all layers: the parent snapshot of a container; empty for an image without layers. */
   chainId: string;
   /** Descriptor digest of the manifest or index that names it. */

@@ -248,6 +248,11 @@ export class ContainerdRuntime implements Runtime {
     return this.#cgroups.stats(this.#cgroup(id), entry.state.pid, this.#options.clock.now());
   }
 
+  async writtenBytes(id: string): Promise<number> {
+    this.#table.need(id);
+    return this.#store.writtenBytes(id);
+  }
+
   async processes(id: string): Promise<readonly number[]> {
     this.#running(id);
     return this.#store.pids(id);

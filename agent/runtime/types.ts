@@ -228,6 +228,8 @@ export interface Runtime {
   exec(id: string, exec: ExecConfig, signal: AbortSignal): Promise<ExecProcess>;
   logs(id: string, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>;
   stats(id: string): Promise<ContainerStats | undefined>;
+  /** Bytes in the container's own layer: what it wrote over its image. Reads the whole layer. */
+  writtenBytes(id: string): Promise<number>;
   /** pid, ppid, user, command line of each process. */
   processes(id: string): Promise<readonly number[]>;
 }

@@ -203,6 +203,10 @@ export class FakeRuntime implements Runtime {
     };
   }
 
+  async writtenBytes(): Promise<number> {
+    return 1_000;
+  }
+
   async processes(): Promise<readonly number[]> {
     return [process.pid];
   }
@@ -218,6 +222,7 @@ export function imageFixture(fields: Partial<Image> = {}): Image {
     createdAt: '2024-05-01T10:00:00Z',
     author: '',
     sizeBytes: 5_000_000,
+    layerBytes: [5_000_000],
     diffIds: [`sha256:${'cd'.repeat(32)}`],
     chainId: `sha256:${'cd'.repeat(32)}`,
     targetDigest: `sha256:${'ef'.repeat(32)}`,

@@ -28,7 +28,7 @@ export type ImageContent = Readonly<{
   manifest: Manifest;
   document: ConfigDocument;
   chainIds: readonly string[];
-  sizeBytes: number;
+  layerBytes: readonly number[];
 }>;
 
 const MAX_CACHED = 512;
@@ -107,7 +107,7 @@ export class ImageStore {
         manifest,
         document,
         chainIds: chain,
-        sizeBytes: await this.#sizeBytes(manifest, chain),
+        layerBytes: await this.#layerBytes(manifest, chain),
       };
       this.#byTarget.set(target.digest, content);
       const [oldest] = this.#byTarget.keys();
@@ -230,16 +230,16 @@ export class ImageStore {
   }
 
   /** Unpacked, as Docker counts; of an image that is not unpacked yet, what its blobs have. */
-  async #sizeBytes({ layers }: Manifest, chain: readonly string[]): Promise<number> {
-    let bytes = 0;
+  async #layerBytes({ layers }: Manifest, chain: readonly string[]): Promise<number[]> {
+    const bytes: number[] = [];
     for (const key of chain) {
       const request = { snapshotter: this.snapshotter, key };
       const usage = await this.#client.call(SnapshotsService.usage, request).catch((error) => {
         if (isShoalError(error, 'not-found')) return undefined;
         throw error;
       });
-      if (usage === undefined) return layers.reduce((sum, layer) => sum + layer.size, 0);
-      bytes += usage.size;
+      if (usage === undefined) return layers.map(({ size }) => size);
+      bytes.push(usage.size);
     }
     return bytes;
   }

@@ -110,6 +110,11 @@ export class ContainerStore {
     }
   }
 
+  async writtenBytes(id: string): Promise<number> {
+    const snapshot = { snapshotter: this.#snapshotter, key: id };
+    return (await this.#client.call(SnapshotsService.usage, snapshot)).size;
+  }
+
   /** Record and snapshot; its task must be gone. */
   async remove(id: string): Promise<void> {
     const snapshot = { snapshotter: this.#snapshotter, key: id };

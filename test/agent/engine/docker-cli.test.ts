@@ -272,6 +272,18 @@ test('volumes are made, listed and removed; one in use is kept', async (t) => {
   t.regex(await fails(t, 'volume', 'rm', 'vol'), /no such volume/);
 });
 
+test('prune and df answer the CLI', async (t) => {
+  await docker(t, 'volume', 'create', 'unused');
+  t.regex(await docker(t, 'volume', 'prune', '-af'), /unused[\s\S]*Total reclaimed space: 0B/);
+  await docker(t, 'network', 'create', '-d', 'overlay', 'unused-net');
+  t.regex(await docker(t, 'network', 'prune', '-f'), /unused-net/);
+  t.regex(await docker(t, 'container', 'prune', '-f'), /Total reclaimed space/);
+  t.regex(await docker(t, 'image', 'prune', '-f'), /Total reclaimed space/);
+  t.regex(await docker(t, 'system', 'prune', '-f', '--volumes'), /Total reclaimed space/);
+  t.regex(await docker(t, 'system', 'df'), /Images +\d+[\s\S]*Containers[\s\S]*Build Cache +0/);
+  t.regex(await docker(t, 'system', 'df', '-v'), /Local Volumes space usage/);
+});
+
 test('nodes are drained, relabelled and inspected; a live one is not removed', async (t) => {
   await docker(t, 'node', 'update', '--availability', 'drain', '--label-add', 'zone=b', 'h2');
   t.regex(await docker(t, 'node', 'ls', '--filter', 'node.label=zone=b'), /h2 +Ready +Drain/);

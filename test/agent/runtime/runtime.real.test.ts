@@ -27,8 +27,10 @@ test.after.always('nothing is left', async (t) => {
 const NEW_ID = 'd'.repeat(64);
 
 test.serial('a container runs, prints, ends with its code and leaves nothing', async (t) => {
-  const id = await host.run('echo out; echo err >&2; exit 3');
+  const id = await host.run('echo out; echo err >&2; head -c 1000000 /dev/zero > /big; exit 3');
   const end = await host.runtime.wait(id, soon());
+  const written = await host.runtime.writtenBytes(id);
+  t.true(written >= 1_000_000 && written < 2_000_000, `${written}`);
   t.is(end.exitCode, 3);
   t.false(end.oomKilled);
   t.deepEqual((await host.output(id)).sort(), ['1out', '2err']);

@@ -18,6 +18,7 @@ export const IMAGE: Image = {
   author: '',
   sizeBytes: 1,
   diffIds: [],
+  layerBytes: [],
   chainId: 'sha256:2222',
   targetDigest: 'sha256:3333',
   history: [],

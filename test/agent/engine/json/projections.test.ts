@@ -257,6 +257,13 @@ test('an image shows Go’s nulls for what it does not have', (t) => {
   t.is(shown.Config.Entrypoint, null);
   t.deepEqual(shown.Config.ExposedPorts, { '80/tcp': {} });
   t.is(historyJson(imageFixture())[0]?.Id, imageFixture().id);
+  const entry = { createdAt: '', createdBy: '', comment: '' };
+  const history = [false, true, false].map((emptyLayer) => ({ ...entry, emptyLayer }));
+  const layered = imageFixture({ history, layerBytes: [10, 20] });
+  t.deepEqual(
+    historyJson(layered).map(({ Size }) => Size),
+    [20, 0, 10],
+  );
 });
 
 const DURATIONS: [seconds: number, words: string][] = [
