@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what Shoal needs on a Debian machine: Debian packages, npm packages, the log helper.
+# Installs what Shoal needs on a Debian machine: Debian packages, npm packages, the log helper and the memory addon.
 # Says nothing when nothing is to do. Needs root for the packages.
 set -eu
 cd "$(dirname "$0")/.."
@@ -47,3 +47,4 @@ if ! cmp -s package-lock.json "$stamp"; then
   cp package-lock.json "$stamp"
 fi
 sh agent/runtime/logger/build.sh node_modules/.cache/shoal
+sh shared/io/malloc-trim/build.sh node_modules/.cache/shoal

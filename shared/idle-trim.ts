@@ -7,9 +7,10 @@ const WORTH_BYTES = 3 * 2 ** 20;
 /** Above this a collection is left to V8: it would hold up a request that comes in meanwhile for too long. */
 const LARGEST_HEAP_BYTES = 96 * 2 ** 20;
 
-export type HeapSample = Readonly<{ busyRatio: number; heapBytes: number }>;
+/** `heldBytes`: what this thread holds, and may hold for nothing; more than the heap where it includes buffers. */
+export type MemorySample = Readonly<{ busyRatio: number; heapBytes: number; heldBytes: number }>;
 
-/** `idleChecks` so far in a row; `settledBytes`: the heap after the last collection, 0 before the first. */
+/** `idleChecks` so far in a row; `settledBytes`: held after the last collection, 0 before the first. */
 export type TrimState = Readonly<{ idleChecks: number; settledBytes: number }>;
 
 export const TRIM_START: TrimState = { idleChecks: 0, settledBytes: 0 };
@@ -17,12 +18,12 @@ export const TRIM_START: TrimState = { idleChecks: 0, settledBytes: 0 };
 /** Whether to collect now: idle for long enough, and more there than the last collection left. */
 export function judgeTrim(
   state: TrimState,
-  { busyRatio, heapBytes }: HeapSample,
+  { busyRatio, heapBytes, heldBytes }: MemorySample,
 ): Readonly<{ state: TrimState; collect: boolean }> {
   const idleChecks = busyRatio > IDLE_RATIO ? 0 : Math.min(state.idleChecks + 1, IDLE_CHECKS);
   const collect =
     idleChecks >= IDLE_CHECKS &&
     heapBytes <= LARGEST_HEAP_BYTES &&
-    heapBytes >= state.settledBytes + WORTH_BYTES;
+    heldBytes >= state.settledBytes + WORTH_BYTES;
   return { state: { ...state, idleChecks }, collect };
 }

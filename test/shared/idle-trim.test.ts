@@ -2,7 +2,7 @@ import test from 'ava';
 import { judgeTrim, TRIM_START, type TrimState } from '../../shared/idle-trim.ts';
 
 const MIB = 2 ** 20;
-const idle = { busyRatio: 0.02, heapBytes: 28 * MIB };
+const idle = { busyRatio: 0.02, heapBytes: 28 * MIB, heldBytes: 90 * MIB };
 
 test('judgeTrim() collects after two idle checks, and not after one', (t) => {
   const first = judgeTrim(TRIM_START, idle);
@@ -19,10 +19,10 @@ test('judgeTrim() begins to count again after a busy check', (t) => {
   t.true(judgeTrim(again.state, idle).collect);
 });
 
-test('judgeTrim() leaves a heap alone that has not grown since the last collection', (t) => {
-  const settled: TrimState = { idleChecks: 2, settledBytes: 27 * MIB };
+test('judgeTrim() leaves a thread alone that holds hardly more than after the last collection', (t) => {
+  const settled: TrimState = { idleChecks: 2, settledBytes: 88 * MIB };
   t.false(judgeTrim(settled, idle).collect);
-  t.true(judgeTrim(settled, { ...idle, heapBytes: 31 * MIB }).collect);
+  t.true(judgeTrim(settled, { ...idle, heldBytes: 92 * MIB }).collect);
 });
 
 test('judgeTrim() leaves a large heap to V8', (t) => {
