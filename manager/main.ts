@@ -1,11 +1,12 @@
 import 'reflect-metadata'; // tsyringe does not load without it
 import { watchFile } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { container, type InjectionToken, instanceCachingFactory as once } from 'tsyringe';
 import { aborted } from '../shared/abort.ts';
 import { sleep } from '../shared/clock.ts';
-import { isShoalError, messageOf } from '../shared/errors.ts';
+import { isShoalError, messageOf, ShoalError } from '../shared/errors.ts';
 import { PeerService, type RaftMember } from '../shared/gen/shoal/v1/peer.ts';
 import { StoreTransaction } from '../shared/gen/shoal/v1/store.ts';
 import { newId } from '../shared/ids.ts';
@@ -35,6 +36,12 @@ import { StoreWriter } from './store/writer.ts';
 const POLL_CERTIFICATE_MS = 5_000;
 const JOIN_RETRY_MS = 500;
 const JOIN_WITHIN_MS = 20_000;
+const JOIN_PATIENCE_MS = 30_000;
+/**
+ * A member that was removed answers for so long: the leader that removed it may fall before it has written down
+ * that this was committed, and then needs its vote once more. It does so within two ticks.
+ */
+const REMOVED_LINGER_MS = 1_000;
 const READY_WITHIN_MS = 10_000;
 const TRANSFER_WITHIN_MS = 2_000;
 
@@ -98,7 +105,7 @@ function bootstrapStart(start: ManagerStart): ConsensusStart | undefined {
     actions,
   });
   container.resolve(STORE).apply(BOOTSTRAP_INDEX, StoreTransaction.encode(transaction).finish());
-  return { kind: 'bootstrap', member: memberOf(start, raftId) };
+  return { kind: 'bootstrap', member: memberOf(start, raftId), index: BOOTSTRAP_INDEX };
 }
 
 function memberOf(start: ManagerStart, raftId: string): RaftMember {
@@ -110,7 +117,33 @@ function memberOf(start: ManagerStart, raftId: string): RaftMember {
   };
 }
 
-/** Asks the managers there are to add this one, until one does. */
+/** How this manager begins. The log of a member that was removed is deleted: it joins as a new one. */
+async function beginning(
+  start: ManagerStart,
+  folder: string,
+  identity: IdentityHolder,
+  log: Log,
+  signal: AbortSignal,
+): Promise<ConsensusStart> {
+  const owner = readLogOwner(folder);
+  if (start.mode.kind === 'force-new') {
+    if (owner === undefined || owner.removed) {
+      throw new ShoalError(
+        'failed-precondition',
+        'there is no Raft log of a member to go on from: run --force-new-cluster on another manager',
+      );
+    }
+    return { kind: 'force-new', member: memberOf(start, owner.raftId) };
+  }
+  if (owner !== undefined && !owner.removed) return { kind: 'restart' };
+  if (owner !== undefined) {
+    log.warn('this manager was removed: its log is deleted', { raftId: owner.raftId });
+    await rm(folder, { recursive: true });
+  }
+  return bootstrapStart(start) ?? (await joinStart(start, identity, log, signal));
+}
+
+/** Asks the managers there are to add this one, until one does; not for ever: others may be known by then. */
 async function joinStart(
   start: ManagerStart,
   identity: IdentityHolder,
@@ -125,7 +158,8 @@ async function joinStart(
     address: start.advertiseAddress,
     raftAddress: start.raftAdvertiseAddress,
   };
-  for (;;) {
+  const untilMs = systemClock.monotonicMs() + JOIN_PATIENCE_MS;
+  while (systemClock.monotonicMs() < untilMs) {
     for (const target of remotes) {
       const channel = openChannel(target, clusterCredentials(identity));
       try {
@@ -144,6 +178,7 @@ async function joinStart(
     }
     await sleep(systemClock, JOIN_RETRY_MS, signal);
   }
+  throw new ShoalError('unavailable', `none of the managers added this one: ${remotes.join(', ')}`);
 }
 
 async function main(): Promise<void> {
@@ -160,21 +195,21 @@ async function main(): Promise<void> {
   await using cleanup = new AsyncDisposableStack();
   const store = container.resolve(STORE);
   const folder = join(start.stateDir, 'raft');
-  const beginning: ConsensusStart =
-    readLogOwner(folder) === undefined
-      ? (bootstrapStart(start) ?? (await joinStart(start, identity, log, stop.signal)))
-      : { kind: 'restart' };
   const consensus = await startWorkerConsensus({
     folder,
     listen: start.raftListenAddress,
     identity,
-    start: beginning,
+    start: await beginning(start, folder, identity, log, stop.signal),
     stateMachine: store,
     log: log.with({ part: 'raft' }),
     fatal: die,
   });
   container.register(CONSENSUS, { useValue: consensus });
   cleanup.defer(() => consensus.close());
+  consensus.onStatus(({ removed }) => {
+    // Started anew it deletes its log, and joins again if its node is still a manager's.
+    if (removed) stop.abort(new Error('removed from the managers'));
+  });
 
   const writer = container.resolve(WRITER);
   // Services answer of this replica: it must have caught up with what it is a member of.
@@ -228,6 +263,7 @@ async function main(): Promise<void> {
   ending.abort(new Error('the manager stops'));
   await Promise.all([leading, running]);
   await server.close();
+  if (consensus.status().removed) await sleep(systemClock, REMOVED_LINGER_MS);
 }
 
 /** The agent renews the certificate; it is used from the next connection on. */

@@ -23,8 +23,10 @@ export type ManagerStart = Readonly<{
 export type ManagerMode =
   /** The first manager of a new cluster. */
   | Readonly<{ kind: 'bootstrap'; bootstrap: ClusterBootstrap }>
-  /** Goes on from its log; without one it asks a manager in `remotes` (host:port) to be added. */
-  | Readonly<{ kind: 'run'; remotes: readonly string[] }>;
+  /** Goes on from its log; without one, or when it was removed, it asks a manager in `remotes` (host:port) to be added. */
+  | Readonly<{ kind: 'run'; remotes: readonly string[] }>
+  /** Goes on from its log as the only member: the other managers are lost for good. */
+  | Readonly<{ kind: 'force-new' }>;
 
 export type ClusterBootstrap = Readonly<{
   rootCertificatePem: string;

@@ -9,6 +9,7 @@ import type { ManagerDirectory } from '../session/managers.ts';
 import type { Session, SessionHandler } from '../session/types.ts';
 import type { TaskManager } from '../task/manager.ts';
 import type { ClusterSide } from './membership.ts';
+import type { ManagerCounts } from './quorum.ts';
 import type { NodeRecord } from './record.ts';
 import { RoleKeeper } from './role-keeper.ts';
 
@@ -20,6 +21,7 @@ export interface LocalManager {
   /** Lets it run on while this process goes. */
   release(): Promise<void>;
   clusterInfo(signal: AbortSignal): Promise<ClusterInfo>;
+  quorum(signal: AbortSignal): Promise<ManagerCounts>;
   /** Takes this node out of the Raft group. */
   resign(signal: AbortSignal): Promise<void>;
 }
@@ -140,6 +142,10 @@ export class MemberSide implements ClusterSide {
 
   async clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined> {
     return this.#manager?.clusterInfo(signal);
+  }
+
+  async quorum(signal: AbortSignal): Promise<ManagerCounts | undefined> {
+    return this.#manager?.quorum(signal);
   }
 
   managers() {

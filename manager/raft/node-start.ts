@@ -1,6 +1,6 @@
 import { ShoalError } from '../../shared/errors.ts';
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
-import { bootstrapState } from './bootstrap.ts';
+import { bootstrapState, forceNewCluster } from './bootstrap.ts';
 import type { CompactionPolicy } from './compaction.ts';
 import { type Directory, decodeDirectory, encodeDirectory, idOf } from './members.ts';
 import type { NodeStorage } from './ports.ts';
@@ -9,10 +9,18 @@ import { type LoadedState, parseRaftId, type RaftId } from './types.ts';
 /** How a member comes to its log. With a log of the same member there already, that one goes on. */
 export type NodeStart =
   /** The first member of a new cluster; `state` is the state machine's, as it begins. */
-  | Readonly<{ kind: 'bootstrap'; member: RaftMember; state: readonly Uint8Array[] }>
+  | Readonly<{
+      kind: 'bootstrap';
+      member: RaftMember;
+      state: readonly Uint8Array[];
+      /** Where the log begins; default 1. Of a restored cluster: above the state's own index. */
+      index?: number;
+    }>
   /** A new member of a cluster whose leader was asked to add it; `members` as that answered. */
   | Readonly<{ kind: 'join'; member: RaftMember; members: readonly RaftMember[] }>
-  | Readonly<{ kind: 'restart' }>;
+  | Readonly<{ kind: 'restart' }>
+  /** Goes on as the only member: the others are lost. `member` has the addresses it has now. */
+  | Readonly<{ kind: 'force-new'; member: RaftMember }>;
 
 export type NodeTiming = Readonly<{
   tickMs: number;
@@ -45,8 +53,13 @@ export function prepare({ start, clusterId }: NodeConfig, storage: NodeStorage):
   if (noted !== undefined && noted.clusterId !== clusterId) {
     throw refusal(`the Raft log is of cluster ${noted.clusterId}, this node is of ${clusterId}`);
   }
-  if (start.kind === 'restart') {
+  if (start.kind === 'restart' || start.kind === 'force-new') {
     if (noted === undefined) throw refusal('there is no Raft log to start from: join the cluster');
+    if (start.kind === 'force-new') {
+      if (idOf(start.member) !== noted.id) throw refusal(`the Raft log is that of ${noted.id}`);
+      forceNewCluster(storage, state, start.member);
+      state = storage.load();
+    }
     return { id: noted.id, state, directory: notedDirectory(storage) };
   }
   const id = idOf(start.member);
@@ -61,7 +74,7 @@ export function prepare({ start, clusterId }: NodeConfig, storage: NodeStorage):
   storage.putNote(DIRECTORY_NOTE, encodeDirectory(directory));
   storage.putNote(IDENTITY_NOTE, encodeText(`${id} ${clusterId}`));
   if (start.kind === 'bootstrap' && state.snapshot === undefined) {
-    const { hardState, snapshot } = bootstrapState([id]);
+    const { hardState, snapshot } = bootstrapState([id], start.index);
     const body = [encodeDirectory(directory), ...start.state];
     storage.append({ hardState, snapshot: { meta: snapshot, body }, entries: [] });
     state = storage.load();

@@ -1,9 +1,15 @@
 import type { Clock } from '../../../shared/clock.ts';
-import { ControlService } from '../../../shared/gen/shoal/v1/control.ts';
+import { ControlService, ListRequest } from '../../../shared/gen/shoal/v1/control.ts';
+import { NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
 import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { ManagerMode, ManagerStart } from '../../../shared/manager-start.ts';
-import { localCredentials, openChannel, unary } from '../../../shared/rpc/io/client.ts';
+import {
+  localCredentials,
+  openChannel,
+  serverStream,
+  unary,
+} from '../../../shared/rpc/io/client.ts';
 import type { LocalManager } from '../member-side.ts';
 import { Supervisor } from './supervisor.ts';
 
@@ -49,6 +55,24 @@ export function localManager(options: {
     },
     clusterInfo: (signal) =>
       unary(channel, ControlService.getCluster, {}, { signal, deadlineMs: CALL_WITHIN_MS }),
+    async quorum(signal) {
+      const request = ListRequest.fromPartial({ kind: 'node', roles: [NodeRole.MANAGER] });
+      const options = { signal, deadlineMs: CALL_WITHIN_MS };
+      let [reachable, unreachable] = [0, 0];
+      for await (const { objects } of serverStream(
+        channel,
+        ControlService.list,
+        request,
+        options,
+      )) {
+        for (const { kind } of objects) {
+          const status = kind?.$case === 'node' ? kind.value.managerStatus : undefined;
+          if (status?.reachable) reachable++;
+          else if (status !== undefined) unreachable++;
+        }
+      }
+      return { reachable, unreachable };
+    },
     async resign(signal) {
       // First: a member that was taken out ends, and started anew it would join again.
       await supervisor.release();

@@ -22,9 +22,11 @@ import { type RunningNode, runNode } from './run-node.ts';
 import { SqliteLog } from './sqlite-log.ts';
 
 export type ConsensusStart =
-  | Readonly<{ kind: 'bootstrap'; member: RaftMember }>
+  /** The state machine's state is that of `index`, 1 when not told. */
+  | Readonly<{ kind: 'bootstrap'; member: RaftMember; index?: number }>
   | Readonly<{ kind: 'join'; member: RaftMember; members: readonly RaftMember[] }>
-  | Readonly<{ kind: 'restart' }>;
+  | Readonly<{ kind: 'restart' }>
+  | Readonly<{ kind: 'force-new'; member: RaftMember }>;
 
 export type ConsensusOptions = Readonly<{
   /** The log's own folder; created when missing. */
