@@ -6,25 +6,29 @@
  * What is decoded points into the bytes given: hand in memory that is not reused, and that is not
  * much larger than the message (entries keep all of it alive).
  */
-import { isId } from '../../shared/ids.ts';
 import { unreachable } from '../../shared/unreachable.ts';
-import { EMPTY_CONF } from './conf-change.ts';
-import { entryBytes } from './log.ts';
+import { readConfState, writeConfState } from './conf-codec.ts';
+import { ENTRY_OVERHEAD_BYTES, entryBytes } from './log.ts';
 import type {
-  ConfChange,
-  ConfState,
-  ConfTransition,
+  DropReason,
   Entry,
   EntryType,
   HardState,
   Message,
   MessageType,
-  RaftId,
+  ProposeResult,
   SnapshotMeta,
 } from './types.ts';
-import { malformed, Reader, Writer } from './wire.ts';
+import {
+  FORMAT_VERSION,
+  openReader,
+  pick,
+  type Reader,
+  readId,
+  readOptionalId,
+  Writer,
+} from './wire.ts';
 
-const VERSION = 1;
 /** Wire numbers are places in these lists: add at the end only. */
 const MESSAGE_TYPES: readonly MessageType[] = [
   'pre-vote',
@@ -39,41 +43,26 @@ const MESSAGE_TYPES: readonly MessageType[] = [
   'timeout-now',
   'read-index',
   'read-index-reply',
+  'propose',
+  'propose-reply',
+];
+const DROP_REASONS: readonly DropReason[] = [
+  'not-leader',
+  'transferring',
+  'uncommitted-limit',
+  'conf-change-pending',
+  'not-committed-in-term',
+  'in-joint',
+  'learner-behind',
+  'invalid-conf-change',
+  'not-a-member',
 ];
 const ENTRY_TYPES: readonly EntryType[] = ['normal', 'conf-change'];
-const CHANGE_KINDS: readonly ConfChange['kind'][] = ['add-voter', 'add-learner', 'remove'];
-const TRANSITION_KINDS: readonly ConfTransition['kind'][] = [
-  ...CHANGE_KINDS,
-  'enter-joint',
-  'leave-joint',
-];
 /** Type, term and length of an empty entry. */
 const LEAST_ENTRY_BYTES = 3;
-/** The length byte of an id. */
-const LEAST_ID_BYTES = 1;
-/** Kind, and the lengths of id and context. */
-const LEAST_CHANGE_BYTES = 3;
 const LARGEST_HEADER_BYTES = 128;
 
 const typeNumbers = new Map(MESSAGE_TYPES.map((type, i) => [type, i]));
-
-function start(reader: Reader): Reader {
-  const version = reader.byte();
-  if (version !== VERSION) throw malformed(`format ${version}, this program knows ${VERSION}`);
-  return reader;
-}
-
-function pick<T>(list: readonly T[], place: number): T {
-  const found = list[place];
-  if (found === undefined) throw malformed(`unknown kind ${place}`);
-  return found;
-}
-
-function readId(reader: Reader): RaftId {
-  const id = reader.ascii();
-  if (!isId(id)) throw malformed('not a raft id');
-  return id as RaftId;
-}
 
 // --------------------------------------------------------------------------------------- messages
 
@@ -82,9 +71,12 @@ export function encodeMessage(message: Message): Uint8Array {
   if (message.type === 'append') {
     sizeHint = LARGEST_HEADER_BYTES;
     for (const entry of message.entries) sizeHint += entryBytes(entry);
+  } else if (message.type === 'propose') {
+    sizeHint = LARGEST_HEADER_BYTES;
+    for (const payload of message.data) sizeHint += payload.length + ENTRY_OVERHEAD_BYTES;
   }
   const writer = new Writer(sizeHint);
-  writer.byte(VERSION);
+  writer.byte(FORMAT_VERSION);
   writer.byte(typeNumbers.get(message.type) ?? 0);
   writer.ascii(message.from);
   writer.ascii(message.to);
@@ -133,6 +125,15 @@ export function encodeMessage(message: Message): Uint8Array {
       writer.varint(message.requestId);
       writer.varint(message.index);
       break;
+    case 'propose':
+      writer.varint(message.requestId);
+      writer.varint(message.data.length);
+      for (const payload of message.data) writer.blob(payload);
+      break;
+    case 'propose-reply':
+      writer.varint(message.requestId);
+      writeResult(writer, message.result);
+      break;
     default:
       return unreachable(message);
   }
@@ -141,7 +142,7 @@ export function encodeMessage(message: Message): Uint8Array {
 
 /** Throws ShoalError `invalid-argument` for anything that `encodeMessage` does not write. */
 export function decodeMessage(bytes: Uint8Array): Message {
-  const reader = start(new Reader(bytes));
+  const reader = openReader(bytes);
   const type = pick(MESSAGE_TYPES, reader.byte());
   const envelope = { from: readId(reader), to: readId(reader), term: reader.varint() };
   const message = readBody(reader, type, envelope);
@@ -196,9 +197,33 @@ function readBody(
       const requestId = reader.varint();
       return { type, ...envelope, requestId, index: reader.varint() };
     }
+    case 'propose': {
+      const requestId = reader.varint();
+      const data: Uint8Array[] = [];
+      for (let left = reader.count(1); left > 0; left--) data.push(reader.blob());
+      return { type, ...envelope, requestId, data };
+    }
+    case 'propose-reply': {
+      const requestId = reader.varint();
+      return { type, ...envelope, requestId, result: readResult(reader, envelope.term) };
+    }
     default:
       return unreachable(type);
   }
+}
+
+function writeResult(writer: Writer, result: ProposeResult): void {
+  writer.byte(result.kind === 'accepted' ? 1 : 0);
+  if (result.kind === 'accepted') {
+    writer.varint(result.first);
+    writer.varint(result.last - result.first);
+  } else writer.byte(DROP_REASONS.indexOf(result.reason));
+}
+
+function readResult(reader: Reader, term: number): ProposeResult {
+  if (!reader.boolean()) return { kind: 'dropped', reason: pick(DROP_REASONS, reader.byte()) };
+  const first = reader.varint();
+  return { kind: 'accepted', term, first, last: first + reader.varint() };
 }
 
 function writeEntries(writer: Writer, entries: readonly Entry[]): void {
@@ -230,13 +255,13 @@ function readEntry(reader: Reader, index: number): Entry {
 /** One entry as a record of a log on disk; its index is the record's key. */
 export function encodeEntry(entry: Entry): Uint8Array {
   const writer = new Writer(entryBytes(entry));
-  writer.byte(VERSION);
+  writer.byte(FORMAT_VERSION);
   writeEntry(writer, entry);
   return writer.finish();
 }
 
 export function decodeEntry(bytes: Uint8Array, index: number): Entry {
-  const reader = start(new Reader(bytes));
+  const reader = openReader(bytes);
   const entry = readEntry(reader, index);
   reader.end();
   return entry;
@@ -244,7 +269,7 @@ export function decodeEntry(bytes: Uint8Array, index: number): Entry {
 
 export function encodeHardState(state: HardState): Uint8Array {
   const writer = new Writer();
-  writer.byte(VERSION);
+  writer.byte(FORMAT_VERSION);
   writer.varint(state.term);
   writer.varint(state.commit);
   writer.ascii(state.vote ?? '');
@@ -252,120 +277,36 @@ export function encodeHardState(state: HardState): Uint8Array {
 }
 
 export function decodeHardState(bytes: Uint8Array): HardState {
-  const reader = start(new Reader(bytes));
+  const reader = openReader(bytes);
   const term = reader.varint();
   const commit = reader.varint();
-  const vote = reader.ascii();
-  if (vote !== '' && !isId(vote)) throw malformed('not a raft id');
+  const vote = readOptionalId(reader);
   reader.end();
-  return { term, commit, vote: vote === '' ? undefined : (vote as RaftId) };
+  return { term, commit, vote };
 }
 
 export function encodeSnapshotMeta(meta: SnapshotMeta): Uint8Array {
   const writer = new Writer();
-  writer.byte(VERSION);
+  writer.byte(FORMAT_VERSION);
   writeSnapshotMeta(writer, meta);
   return writer.finish();
 }
 
 export function decodeSnapshotMeta(bytes: Uint8Array): SnapshotMeta {
-  const reader = start(new Reader(bytes));
+  const reader = openReader(bytes);
   const meta = readSnapshotMeta(reader);
   reader.end();
   return meta;
 }
 
-/** The data of a `conf-change` entry. */
-export function encodeConfChange(change: ConfTransition): Uint8Array {
-  const writer = new Writer();
-  writer.byte(VERSION);
-  writer.byte(TRANSITION_KINDS.indexOf(change.kind));
-  switch (change.kind) {
-    case 'enter-joint':
-      writer.byte(change.autoLeave ? 1 : 0);
-      writer.varint(change.changes.length);
-      for (const each of change.changes) {
-        writer.byte(CHANGE_KINDS.indexOf(each.kind));
-        writeChange(writer, each);
-      }
-      break;
-    case 'leave-joint':
-      break;
-    default:
-      writeChange(writer, change);
-  }
-  return writer.finish();
-}
-
-export function decodeConfChange(bytes: Uint8Array): ConfTransition {
-  const reader = start(new Reader(bytes));
-  const change = readTransition(reader);
-  reader.end();
-  return change;
-}
-
-function readTransition(reader: Reader): ConfTransition {
-  const kind = pick(TRANSITION_KINDS, reader.byte());
-  switch (kind) {
-    case 'enter-joint': {
-      const autoLeave = reader.boolean();
-      const count = reader.count(LEAST_CHANGE_BYTES);
-      const changes: ConfChange[] = [];
-      for (let i = 0; i < count; i++) {
-        changes.push(readChange(reader, pick(CHANGE_KINDS, reader.byte())));
-      }
-      return { kind, changes, autoLeave };
-    }
-    case 'leave-joint':
-      return { kind };
-    default:
-      return readChange(reader, kind);
-  }
-}
-
-function writeChange(writer: Writer, { id, context }: ConfChange): void {
-  writer.ascii(id);
-  writer.blob(context);
-}
-
-function readChange(reader: Reader, kind: ConfChange['kind']): ConfChange {
-  const id = readId(reader);
-  return { kind, id, context: reader.blob() };
-}
-
 function writeSnapshotMeta(writer: Writer, meta: SnapshotMeta): void {
   writer.varint(meta.index);
   writer.varint(meta.term);
-  const { voters, learners, votersOutgoing, learnersNext, autoLeave } = meta.confState;
-  writeIds(writer, voters);
-  writeIds(writer, learners);
-  writeIds(writer, votersOutgoing);
-  // Only a joint configuration has the rest.
-  if (votersOutgoing.length === 0) return;
-  writeIds(writer, learnersNext);
-  writer.byte(autoLeave ? 1 : 0);
+  writeConfState(writer, meta.confState);
 }
 
 function readSnapshotMeta(reader: Reader): SnapshotMeta {
   const index = reader.varint();
   const term = reader.varint();
   return { index, term, confState: readConfState(reader) };
-}
-
-function readConfState(reader: Reader): ConfState {
-  const voters = readIds(reader);
-  const learners = readIds(reader);
-  const votersOutgoing = readIds(reader);
-  if (votersOutgoing.length === 0) return { ...EMPTY_CONF, voters, learners };
-  const learnersNext = readIds(reader);
-  return { voters, learners, votersOutgoing, learnersNext, autoLeave: reader.boolean() };
-}
-
-function writeIds(writer: Writer, ids: readonly RaftId[]): void {
-  writer.varint(ids.length);
-  for (const id of ids) writer.ascii(id);
-}
-
-function readIds(reader: Reader): RaftId[] {
-  return Array.from({ length: reader.count(LEAST_ID_BYTES) }, () => readId(reader));
 }

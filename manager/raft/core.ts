@@ -3,11 +3,13 @@ import { broken } from './invariant.ts';
 import { RaftLog } from './log.ts';
 import { Membership } from './membership.ts';
 import { Output } from './output.ts';
+import { ReadyContract } from './ready-contract.ts';
 import { Roles } from './roles.ts';
 import type {
   ConfState,
   ConfTransition,
   Entry,
+  ForwardResult,
   HardState,
   LogView,
   Message,
@@ -59,6 +61,7 @@ export class RaftCore implements Raft {
   readonly #membership: Membership;
   readonly #output = new Output();
   readonly #roles: Roles;
+  readonly #contract: ReadyContract;
   #outstanding: Outstanding | undefined;
   #lastSoft: SoftState;
   #lastHard: HardState;
@@ -80,6 +83,7 @@ export class RaftCore implements Raft {
     );
     this.#lastSoft = { role: 'follower', leader: undefined, term: hardState.term };
     this.#lastHard = hardState;
+    this.#contract = new ReadyContract(this.#log, hardState, start.applied);
     if (this.#log.lastTerm() > hardState.term) {
       throw broken(
         `the log ends in term ${this.#log.lastTerm()}, after the stored term ${hardState.term}`,
@@ -121,6 +125,10 @@ export class RaftCore implements Raft {
     return (
       this.#roles.leadership?.proposeConfChange(change) ?? { kind: 'dropped', reason: 'not-leader' }
     );
+  }
+
+  forwardProposal(data: readonly Uint8Array[]): ForwardResult {
+    return this.#roles.forwardProposal(data);
   }
 
   transferLeadership(to: RaftId): TransferResult {
@@ -175,6 +183,7 @@ export class RaftCore implements Raft {
     const committedEntries = this.#log.handOutCommitted(this.#options.maxApplyingBytes);
     this.#membership.handedOut(committedEntries);
     this.#roles.leadership?.handedOut(committedEntries);
+    if (committedEntries.length > 0) this.#roles.handedOut(this.#log.applying);
 
     this.#outstanding = {
       lastIndex: this.#log.lastIndex(),
@@ -183,7 +192,7 @@ export class RaftCore implements Raft {
       snapshot,
       ownVoteTerm: this.#roles.takeOwnVote(),
     };
-    return {
+    const ready = {
       softState,
       hardState,
       snapshot,
@@ -192,6 +201,8 @@ export class RaftCore implements Raft {
       committedEntries,
       ...this.#output.take(),
     };
+    this.#contract.check(ready);
+    return ready;
   }
 
   advance(): void {

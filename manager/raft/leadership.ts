@@ -1,7 +1,9 @@
 import { hasCaughtUp } from './caught-up.ts';
-import { encodeConfChange } from './codec.ts';
-import { changeConf, changesOf, isJoint, isVoter, members } from './conf-change.ts';
+import { changeConf, changesOf, isJoint, members } from './conf-change.ts';
+import { encodeConfChange } from './conf-codec.ts';
 import { Feeder } from './feeder.ts';
+import { SeenRequests } from './forwarded-proposals.ts';
+import { Handover } from './handover.ts';
 import { broken } from './invariant.ts';
 import { LeaderLease } from './lease.ts';
 import type { RaftLog } from './log.ts';
@@ -44,6 +46,7 @@ export class Leadership {
   readonly #lease: LeaderLease;
   readonly #feeder: Feeder;
   readonly #uncommitted: UncommittedBytes;
+  readonly #requests: SeenRequests;
   // Made once: they are asked at every answer.
   readonly #matchOf = (id: RaftId): number => this.#progress.get(id)?.match ?? 0;
   readonly #readAckOf = (id: RaftId): number =>
@@ -51,8 +54,7 @@ export class Leadership {
   #conf: ConfState;
   /** No second change before this index is applied. */
   #pendingConfIndex: number;
-  #transferee: RaftId | undefined;
-  #transferTicks = 0;
+  readonly #handover: Handover;
   #heartbeatTicks = 0;
   #quorumTicks = 0;
 
@@ -64,6 +66,8 @@ export class Leadership {
     this.#output = output;
     this.#reads = new ReadQueue(options.maxPendingReads);
     this.#lease = new LeaderLease(options);
+    this.#requests = new SeenRequests(options.maxPendingReads);
+    this.#handover = new Handover(options);
     this.#feeder = new Feeder(options, term, log, output);
     this.#uncommitted = new UncommittedBytes(options.maxUncommittedBytes, term);
     // Changes of earlier leaders may be anywhere in the log that is not applied yet.
@@ -75,7 +79,7 @@ export class Leadership {
   }
 
   get transferee(): RaftId | undefined {
-    return this.#transferee;
+    return this.#handover.to;
   }
 
   // ---------------------------------------------------------------------------------------- time
@@ -83,9 +87,7 @@ export class Leadership {
   /** False when a quorum has not been heard from for an election timeout: step down. */
   tick(): boolean {
     this.#lease.tick();
-    if (this.#transferee !== undefined && ++this.#transferTicks >= this.#options.electionTicks) {
-      this.#transferee = undefined; // it did not take over in time: proposals work again
-    }
+    this.#handover.tick();
     if (++this.#quorumTicks >= this.#options.electionTicks) {
       this.#quorumTicks = 0;
       if (this.#options.checkQuorum && !this.#heardFromQuorum()) return false;
@@ -124,9 +126,19 @@ export class Leadership {
   // ----------------------------------------------------------------------------------- proposals
 
   propose(data: readonly Uint8Array[]): ProposeResult {
-    if (this.#transferee !== undefined) return { kind: 'dropped', reason: 'transferring' };
+    if (this.transferee !== undefined) return { kind: 'dropped', reason: 'transferring' };
     if (!this.#uncommitted.admit(data)) return { kind: 'dropped', reason: 'uncommitted-limit' };
     return this.#append(data, 'normal');
+  }
+
+  /** A batch that another member forwards. Undefined for one that came before: it came twice. */
+  proposeFor(
+    from: RaftId,
+    requestId: number,
+    data: readonly Uint8Array[],
+  ): ProposeResult | undefined {
+    if (!this.#progress.has(from)) return { kind: 'dropped', reason: 'not-a-member' };
+    return this.#requests.isNew(from, requestId) ? this.propose(data) : undefined;
   }
 
   proposeConfChange(change: ConfTransition): ProposeResult {
@@ -138,7 +150,7 @@ export class Leadership {
   }
 
   #whyNot(change: ConfTransition): DropReason | undefined {
-    if (this.#transferee !== undefined) return 'transferring';
+    if (this.transferee !== undefined) return 'transferring';
     // Without this, changes of two leaders that know nothing of each other could both take effect
     // with majorities that do not overlap (Ongaro, raft-dev, 2015).
     if (!this.#committedInTerm()) return 'not-committed-in-term';
@@ -171,7 +183,7 @@ export class Leadership {
   #owesLeave(): boolean {
     return (
       this.#conf.autoLeave &&
-      this.#transferee === undefined &&
+      this.transferee === undefined &&
       this.#pendingConfIndex <= this.#log.applied &&
       this.#committedInTerm()
     );
@@ -241,7 +253,7 @@ export class Leadership {
     }
     this.#commitByCounting();
     progress.want(SEND_NEWS);
-    if (reply.from === this.#transferee) this.#maybeHandOver();
+    if (reply.from === this.transferee) this.#maybeHandOver();
   }
 
   onHeartbeatReply(reply: HeartbeatReply): void {
@@ -340,9 +352,7 @@ export class Leadership {
   setConf(conf: ConfState): void {
     this.#conf = conf;
     this.#syncMembers();
-    if (this.#transferee !== undefined && !isVoter(conf, this.#transferee)) {
-      this.#transferee = undefined;
-    }
+    this.#handover.setConf(conf);
     // A smaller quorum may have been reached already, for entries and for reads.
     this.#commitByCounting();
     this.#confirmReads();
@@ -364,19 +374,17 @@ export class Leadership {
   }
 
   transfer(to: RaftId): TransferResult {
-    if (to === this.#options.id) return { kind: 'refused', reason: 'is-self' };
-    if (!isVoter(this.#conf, to)) return { kind: 'refused', reason: 'not-a-voter' };
-    if (to === this.#transferee) return { kind: 'refused', reason: 'already' };
-    this.#transferee = to;
-    this.#transferTicks = 0;
-    this.#progress.get(to)?.want(SEND_ALWAYS);
-    this.#maybeHandOver();
-    return { kind: 'started' };
+    const result = this.#handover.start(to, this.#conf);
+    if (result.kind === 'started') {
+      this.#progress.get(to)?.want(SEND_ALWAYS);
+      this.#maybeHandOver();
+    }
+    return result;
   }
 
   /** The target has the whole log, and no proposal can make it longer: it may stand at once. */
   #maybeHandOver(): void {
-    const to = this.#transferee;
+    const to = this.transferee;
     if (to === undefined || this.#progress.get(to)?.match !== this.#log.lastIndex()) return;
     // It may arrive at any later time of this term and overrides every voter's lease.
     this.#lease.giveUp();
@@ -412,14 +420,7 @@ export class Leadership {
   }
 
   view(): readonly ProgressView[] {
-    return [...this.#progress].map(([id, progress]) => ({
-      id,
-      learner: this.#conf.learners.includes(id),
-      state: progress.state,
-      match: progress.match,
-      next: progress.next,
-      recentActive: id === this.#options.id || progress.recentActive,
-      inflight: progress.inflights.count,
-    }));
+    const own = this.#options.id;
+    return [...this.#progress].map(([id, progress]) => progress.view(id, this.#conf, id === own));
   }
 }

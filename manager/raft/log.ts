@@ -211,6 +211,9 @@ export class RaftLog {
 
   /** The snapshot handed out is durable. A newer one may have replaced it meanwhile. */
   snapshotStable(snapshot: SnapshotMeta): void {
+    if (this.#view.term(snapshot.index) !== snapshot.term) {
+      throw broken(`advance() before the snapshot at ${snapshot.index} was put into the log view`);
+    }
     if (this.#snapshot?.index === snapshot.index) this.#snapshot = undefined;
   }
 

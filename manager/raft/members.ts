@@ -1,6 +1,6 @@
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
-import { decodeConfChange } from './codec.ts';
 import { changesOf, EMPTY_CONF, isMember, members } from './conf-change.ts';
+import { decodeConfChange } from './conf-codec.ts';
 import { type ConfState, type Entry, parseRaftId, type RaftId } from './types.ts';
 import { Reader, Writer } from './wire.ts';
 

@@ -1,5 +1,5 @@
-import { decodeConfChange } from './codec.ts';
 import { changeConf, isMember, isVoter } from './conf-change.ts';
+import { decodeConfChange } from './conf-codec.ts';
 import { broken } from './invariant.ts';
 import type { RaftLog } from './log.ts';
 import type { ConfState, Entry, RaftId, SnapshotMeta } from './types.ts';

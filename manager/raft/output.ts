@@ -1,5 +1,12 @@
 import { unreachable } from '../../shared/unreachable.ts';
-import type { DroppedRead, Message, ReadDropReason, ReadState, Ready } from './types.ts';
+import type {
+  DroppedRead,
+  ForwardOutcome,
+  Message,
+  ReadDropReason,
+  ReadState,
+  Ready,
+} from './types.ts';
 
 /**
  * Whether a message may leave before this node's state is on disk. All others vouch for something
@@ -14,6 +21,8 @@ function mayLeaveBeforeSync(message: Message): boolean {
     case 'timeout-now':
     case 'read-index':
     case 'read-index-reply':
+    case 'propose':
+    case 'propose-reply':
       return true;
     case 'vote':
     case 'pre-vote':
@@ -27,12 +36,18 @@ function mayLeaveBeforeSync(message: Message): boolean {
   }
 }
 
+type Taken = Pick<
+  Ready,
+  'messages' | 'messagesAfterSync' | 'readStates' | 'droppedReads' | 'forwarded'
+>;
+
 /** What has piled up for the next `Ready`. */
 export class Output {
   #messages: Message[] = [];
   #messagesAfterSync: Message[] = [];
   #readStates: ReadState[] = [];
   #droppedReads: DroppedRead[] = [];
+  #forwarded: ForwardOutcome[] = [];
 
   send(message: Message): void {
     if (mayLeaveBeforeSync(message)) this.#messages.push(message);
@@ -47,26 +62,33 @@ export class Output {
     this.#droppedReads.push({ context, reason });
   }
 
+  forwarded(outcome: ForwardOutcome): void {
+    this.#forwarded.push(outcome);
+  }
+
   isEmpty(): boolean {
     return (
       this.#messages.length === 0 &&
       this.#messagesAfterSync.length === 0 &&
       this.#readStates.length === 0 &&
-      this.#droppedReads.length === 0
+      this.#droppedReads.length === 0 &&
+      this.#forwarded.length === 0
     );
   }
 
-  take(): Pick<Ready, 'messages' | 'messagesAfterSync' | 'readStates' | 'droppedReads'> {
+  take(): Taken {
     const taken = {
       messages: this.#messages,
       messagesAfterSync: this.#messagesAfterSync,
       readStates: this.#readStates,
       droppedReads: this.#droppedReads,
+      forwarded: this.#forwarded,
     };
     this.#messages = [];
     this.#messagesAfterSync = [];
     this.#readStates = [];
     this.#droppedReads = [];
+    this.#forwarded = [];
     return taken;
   }
 }

@@ -1,5 +1,5 @@
 import { Inflights } from './inflights.ts';
-import type { ProgressState, RaftOptions } from './types.ts';
+import type { ConfState, ProgressState, ProgressView, RaftId, RaftOptions } from './types.ts';
 
 /** What the next flush owes to a member. */
 export const SEND_NOTHING = 0;
@@ -111,6 +111,18 @@ export class Progress {
       this.paused = true;
     }
     this.sentCommit = Math.max(this.sentCommit, Math.min(commit, last));
+  }
+
+  view(id: RaftId, { learners }: ConfState, isSelf: boolean): ProgressView {
+    return {
+      id,
+      learner: learners.includes(id),
+      state: this.state,
+      match: this.match,
+      next: this.next,
+      recentActive: isSelf || this.recentActive,
+      inflight: this.inflights.count,
+    };
   }
 
   #reset(state: ProgressState): void {

@@ -1,29 +1,29 @@
 import type { Random } from '../../shared/random.ts';
 import { unreachable } from '../../shared/unreachable.ts';
+import { Asked } from './asked.ts';
 import { Election } from './election.ts';
-import { type LogAnswer, OLD_TERM, takeAppend, takeSnapshot } from './follower.ts';
+import { OLD_TERM, takeAppend, takeSnapshot } from './follower.ts';
 import { broken } from './invariant.ts';
 import { Leadership } from './leadership.ts';
 import type { RaftLog } from './log.ts';
 import type { Membership } from './membership.ts';
+import { comesFromLeader, isGrantedPreVote, isVoteRequest, Messenger } from './messenger.ts';
 import type { Output } from './output.ts';
-import { ForwardedReads } from './read-index.ts';
 import type {
+  ForwardResult,
   HardState,
   Heartbeat,
   Message,
+  ProposeRequest,
+  ProposeResult,
   RaftId,
   RaftOptions,
   ReadDropReason,
-  ReadIndexReply,
   Role,
   VoteReply,
   VoteRequest,
 } from './types.ts';
 import { judgeVote } from './vote.ts';
-
-/** Request ids of reads start below this: room for 2^52 more before numbers lose precision. */
-const READ_ID_START_RANGE = 2 ** 52;
 
 /**
  * Terms, roles and elections of one member, and what each message does to them. What only a leader
@@ -36,7 +36,8 @@ export class Roles {
   readonly #membership: Membership;
   readonly #output: Output;
   readonly #election: Election;
-  readonly #forwarded: ForwardedReads;
+  readonly #asked: Asked;
+  readonly #messenger: Messenger;
   #term: number;
   #vote: RaftId | undefined;
   #role: Role = 'follower';
@@ -61,11 +62,8 @@ export class Roles {
     this.#membership = membership;
     this.#output = output;
     this.#election = new Election(options.electionTicks, random);
-    this.#forwarded = new ForwardedReads(
-      Math.floor(random.next() * READ_ID_START_RANGE),
-      options.maxPendingReads,
-      options.electionTicks,
-    );
+    this.#asked = new Asked(options, random, output);
+    this.#messenger = new Messenger(options.id, log, output);
     this.#term = term;
     this.#vote = vote;
     this.#silentTicks = options.readMode === 'lease' ? options.electionTicks : 0;
@@ -98,7 +96,7 @@ export class Roles {
       if (!this.#leadership.tick()) this.#becomeFollower(this.#term, undefined);
       return;
     }
-    for (const context of this.#forwarded.tick()) this.#output.dropRead(context, 'timed-out');
+    this.#asked.tick();
     this.#election.tick();
     if (this.#election.isDue() && this.#silentTicks === 0) {
       this.#election.restart();
@@ -144,7 +142,7 @@ export class Roles {
     this.#beginCampaign();
     if (this.#election.record(this.#id, true, this.#membership.conf) === 'won')
       this.#askVotes(false);
-    else this.#requestVotes('pre-vote', this.#term + 1, false);
+    else this.#messenger.requestVotes('pre-vote', this.#term + 1, false, this.#membership.conf);
   }
 
   #askVotes(transfer: boolean): void {
@@ -155,23 +153,13 @@ export class Roles {
     // Counted by advance(), when it is on disk. The requests also wait for that.
     this.#ownVoteTerm = this.#term;
     this.#beginCampaign();
-    this.#requestVotes('vote', this.#term, transfer);
+    this.#messenger.requestVotes('vote', this.#term, transfer, this.#membership.conf);
   }
 
   #beginCampaign(): void {
     this.#election.restart();
     this.#election.redraw();
     this.#election.clearVotes();
-  }
-
-  #requestVotes(type: VoteRequest['type'], term: number, transfer: boolean): void {
-    const { voters, votersOutgoing } = this.#membership.conf;
-    const lastIndex = this.#log.lastIndex();
-    const lastTerm = this.#log.lastTerm();
-    for (const to of new Set([...voters, ...votersOutgoing])) {
-      if (to === this.#id) continue;
-      this.#output.send({ type, from: this.#id, to, term, lastIndex, lastTerm, transfer });
-    }
   }
 
   #countVote(from: RaftId, granted: boolean): void {
@@ -222,19 +210,13 @@ export class Roles {
     this.#term = term;
     this.#vote = undefined;
     this.#election.redraw();
-    this.#dropForwarded();
+    this.#asked.leaderChanged();
   }
 
   #setLeader(leader: RaftId | undefined): void {
     if (leader === this.#leader) return;
     this.#leader = leader;
-    this.#dropForwarded();
-  }
-
-  #dropForwarded(): void {
-    for (const context of this.#forwarded.drain()) {
-      this.#output.dropRead(context, 'leader-changed');
-    }
+    this.#asked.leaderChanged();
   }
 
   /** A leader was heard so lately that no other may be elected yet. */
@@ -279,7 +261,7 @@ export class Roles {
     const granted = verdict === 'grant';
     if (request.type === 'pre-vote') {
       // Nothing changes here, not even the term. A granted one speaks of the term asked for.
-      this.#answerVote('pre-vote-reply', from, granted ? term : this.#term, granted);
+      this.#messenger.answerVote('pre-vote-reply', from, granted ? term : this.#term, granted);
       return;
     }
     if (term > this.#term) this.#becomeFollower(term, undefined);
@@ -288,26 +270,20 @@ export class Roles {
       // Only a vote given buys the candidate time; one refused must not delay a better candidate.
       this.#election.restart();
     }
-    this.#answerVote('vote-reply', from, this.#term, granted);
-  }
-
-  #answerVote(type: VoteReply['type'], to: RaftId, term: number, granted: boolean): void {
-    const { commit } = this.#log;
-    const commitTerm = this.#log.term(commit) ?? 0;
-    this.#output.send({ type, from: this.#id, to, term, granted, commit, commitTerm });
+    this.#messenger.answerVote('vote-reply', from, this.#term, granted);
   }
 
   /** An old leader, cut off until now, must learn of the new term or it would never stop. */
   #onOldTerm(message: Message): void {
     if (!comesFromLeader(message)) return;
-    this.#reply(message.from, OLD_TERM);
+    this.#messenger.answerAppend(message.from, this.#term, OLD_TERM);
   }
 
   #dispatch(message: Exclude<Message, VoteRequest>): void {
     switch (message.type) {
       case 'append':
         this.#hearLeader(message.from);
-        this.#reply(message.from, takeAppend(this.#log, message));
+        this.#messenger.answerAppend(message.from, this.#term, takeAppend(this.#log, message));
         break;
       case 'heartbeat':
         this.#hearLeader(message.from);
@@ -315,7 +291,11 @@ export class Roles {
         break;
       case 'snapshot':
         this.#hearLeader(message.from);
-        this.#reply(message.from, takeSnapshot(this.#log, this.#membership, message.snapshot));
+        this.#messenger.answerAppend(
+          message.from,
+          this.#term,
+          takeSnapshot(this.#log, this.#membership, message.snapshot),
+        );
         break;
       case 'vote-reply':
       case 'pre-vote-reply':
@@ -335,7 +315,13 @@ export class Roles {
         this.#leadership?.read(message.from, message.requestId);
         break;
       case 'read-index-reply':
-        this.#onReadIndexReply(message);
+        this.#asked.onReadReply(message);
+        break;
+      case 'propose':
+        this.#onPropose(message);
+        break;
+      case 'propose-reply':
+        this.#asked.onProposeReply(message);
         break;
       default:
         unreachable(message);
@@ -376,12 +362,7 @@ export class Roles {
 
   #onHeartbeat({ from, commit, readSeq }: Heartbeat): void {
     this.#log.commitTo(commit);
-    const envelope = { from: this.#id, to: from, term: this.#term };
-    this.#output.send({ type: 'heartbeat-reply', ...envelope, readSeq });
-  }
-
-  #reply(to: RaftId, answer: LogAnswer): void {
-    this.#output.send({ type: 'append-reply', from: this.#id, to, term: this.#term, ...answer });
+    this.#messenger.answerHeartbeat(from, this.#term, readSeq);
   }
 
   /** The leader hands over. It waits for nobody's lease: the leader itself gave it up. */
@@ -401,17 +382,29 @@ export class Roles {
     if (this.#leadership !== undefined) {
       return this.#leadership.read(this.#id, context) ? undefined : 'too-many';
     }
-    const to = this.#leader;
-    if (to === undefined) return 'no-leader';
-    const requestId = this.#forwarded.add(context);
-    if (requestId === undefined) return 'too-many';
-    this.#output.send({ type: 'read-index', from: this.#id, to, term: this.#term, requestId });
-    return undefined;
+    return this.#asked.read(context, this);
   }
 
-  #onReadIndexReply({ requestId, index }: ReadIndexReply): void {
-    const context = this.#forwarded.take(requestId);
-    if (context !== undefined) this.#output.answerRead(context, index);
+  // ----------------------------------------------------------------------------------- proposals
+
+  forwardProposal(data: readonly Uint8Array[]): ForwardResult {
+    if (this.#leadership !== undefined) return { kind: 'dropped', reason: 'is-leader' };
+    return this.#asked.propose(data, this);
+  }
+
+  /** In the term that the asking member knows, or a later one has ended it: see step(). */
+  #onPropose({ from, requestId, data }: ProposeRequest): void {
+    const result: ProposeResult | undefined =
+      this.#leadership === undefined
+        ? { kind: 'dropped', reason: 'not-leader' }
+        : this.#leadership.proposeFor(from, requestId, data);
+    if (result !== undefined) {
+      this.#messenger.answerProposal(from, this.#term, requestId, result);
+    }
+  }
+
+  handedOut(index: number): void {
+    this.#asked.handedOut(index, this.#log);
   }
 
   // ------------------------------------------------------------------------------ told by RaftCore
@@ -433,17 +426,4 @@ export class Roles {
     // Removed or demoted: others must be able to elect one of them; this one counts for nothing.
     else if (this.#role !== 'follower') this.#becomeFollower(this.#term, undefined);
   }
-}
-
-function isVoteRequest(message: Message): message is VoteRequest {
-  return message.type === 'vote' || message.type === 'pre-vote';
-}
-
-function comesFromLeader(message: Message): boolean {
-  return message.type === 'append' || message.type === 'heartbeat' || message.type === 'snapshot';
-}
-
-/** It speaks of a term that nobody is in yet, and must not bring it about. */
-function isGrantedPreVote(message: Message): boolean {
-  return message.type === 'pre-vote-reply' && message.granted;
 }

@@ -128,6 +128,12 @@ export type TimeoutNow = Envelope & Readonly<{ type: 'timeout-now' }>;
 export type ReadIndexRequest = Envelope & Readonly<{ type: 'read-index'; requestId: number }>;
 export type ReadIndexReply = Envelope &
   Readonly<{ type: 'read-index-reply'; requestId: number; index: number }>;
+/** One batch, to be appended by the leader of `term` and by no other. `requestId` as for reads. */
+export type ProposeRequest = Envelope &
+  Readonly<{ type: 'propose'; requestId: number; data: readonly Uint8Array[] }>;
+/** Says where it was put, not that it is committed. The term of what is accepted is the envelope's. */
+export type ProposeReply = Envelope &
+  Readonly<{ type: 'propose-reply'; requestId: number; result: ProposeResult }>;
 
 export type Message =
   | VoteRequest
@@ -139,7 +145,9 @@ export type Message =
   | SnapshotRequest
   | TimeoutNow
   | ReadIndexRequest
-  | ReadIndexReply;
+  | ReadIndexReply
+  | ProposeRequest
+  | ProposeReply;
 export type MessageType = Message['type'];
 
 // ----------------------------------------------------------------------------------------- output
@@ -158,6 +166,21 @@ export type ReadDropReason =
 export type DroppedRead = Readonly<{ context: number; reason: ReadDropReason }>;
 
 /**
+ * How a forwarded batch ended. `refused`: it is in no log and never will be. `unknown`: it may be
+ * applied or not, now or later; a retry is safe only where the state machine tells repeats (Sessions).
+ */
+export type ForwardOutcome = Readonly<{ requestId: number }> &
+  (
+    | Readonly<{ outcome: 'committed'; first: number; last: number }>
+    | Readonly<{ outcome: 'refused'; reason: DropReason | 'overwritten' }>
+    | Readonly<{ outcome: 'unknown'; reason: 'leader-changed' | 'timed-out' }>
+  );
+export type ForwardResult =
+  | Readonly<{ kind: 'sent'; requestId: number }>
+  /** Nothing was sent: refused at once. `is-leader`: use `propose`. */
+  | Readonly<{ kind: 'dropped'; reason: 'no-leader' | 'is-leader' | 'too-many' }>;
+
+/**
  * What the core wants done. One at a time: `ready()`, carry it out, `advance()`, and only then the
  * next. The order is a promise that acknowledged data rests on:
  *
@@ -173,6 +196,10 @@ export type DroppedRead = Readonly<{ context: number; reason: ReadDropReason }>;
  *     they may be applied any time after `ready()`, in order, after `snapshot` if there is one.
  *     Report with `applied(index)`; for each `conf-change` entry call `applyConfChange` first.
  *  6. `readStates` answer reads when `index` is applied; `droppedReads` are to be failed or retried.
+ *     `forwarded` tells how proposals ended that were sent to the leader.
+ *
+ * The core checks each `Ready` against this before it gives it out (ReadyContract), and what its
+ * owner says against what it gave out; what does not fit throws, and the node must stop.
  */
 export type Ready = Readonly<{
   softState: SoftState | undefined;
@@ -185,10 +212,12 @@ export type Ready = Readonly<{
   committedEntries: readonly Entry[];
   readStates: readonly ReadState[];
   droppedReads: readonly DroppedRead[];
+  forwarded: readonly ForwardOutcome[];
 }>;
 
 export type DropReason =
-  | 'not-leader' // ask the leader; this core never forwards proposals
+  | 'not-leader' // ask the leader, or forward it to there
+  | 'not-a-member' // of the leader's configuration: it forwards no proposals
   | 'transferring' // leadership is being handed over
   | 'uncommitted-limit' // `maxUncommittedBytes` are waiting for a quorum
   | 'conf-change-pending' // the change before it is not applied yet
@@ -334,8 +363,10 @@ export interface Raft {
   tick(): void;
   /** Takes in a peer's message. Throws when it proves that this node or its peer lost data. */
   step(message: Message): void;
-  /** Appends a batch at the leader, all or none. Elsewhere dropped: never forwarded. */
+  /** Appends a batch at the leader, all or none. Elsewhere dropped: never forwarded unasked. */
   propose(data: readonly Uint8Array[]): ProposeResult;
+  /** Sends a batch to the leader. How that ended is in `forwarded` of a later `Ready`, exactly once. */
+  forwardProposal(data: readonly Uint8Array[]): ForwardResult;
   /** One change at a time: simple, or into a joint configuration, or out of it. Leader only. */
   proposeConfChange(change: ConfTransition): ProposeResult;
   /**

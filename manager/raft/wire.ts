@@ -1,4 +1,9 @@
 import { ShoalError } from '../../shared/errors.ts';
+import { isId } from '../../shared/ids.ts';
+import type { RaftId } from './types.ts';
+
+/** First byte of everything that codec.ts and conf-codec.ts write. */
+export const FORMAT_VERSION = 1;
 
 const SCRATCH_BYTES = 4_096;
 const HIGH = 0x80;
@@ -141,6 +146,37 @@ export class Reader {
   end(): void {
     if (this.#at !== this.#bytes.length) throw malformed('more bytes than expected');
   }
+}
+
+/** Of bytes that begin with the format's version. */
+export function openReader(bytes: Uint8Array): Reader {
+  const reader = new Reader(bytes);
+  const version = reader.byte();
+  if (version !== FORMAT_VERSION) {
+    throw malformed(`format ${version}, this program knows ${FORMAT_VERSION}`);
+  }
+  return reader;
+}
+
+/** What a number in the bytes stands for. */
+export function pick<T>(list: readonly T[], place: number): T {
+  const found = list[place];
+  if (found === undefined) throw malformed(`unknown kind ${place}`);
+  return found;
+}
+
+export function readId(reader: Reader): RaftId {
+  const id = readOptionalId(reader);
+  if (id === undefined) throw malformed('not a raft id');
+  return id;
+}
+
+/** Empty for none. */
+export function readOptionalId(reader: Reader): RaftId | undefined {
+  const id = reader.ascii();
+  if (id === '') return undefined;
+  if (!isId(id)) throw malformed('not a raft id');
+  return id as RaftId;
 }
 
 /** Ids seen lately, by a hash of their bytes: a cluster has a handful, and each message names two. */

@@ -1,21 +1,21 @@
 import test from 'ava';
 import fc from 'fast-check';
 import {
-  decodeConfChange,
   decodeEntry,
   decodeHardState,
   decodeMessage,
   decodeSnapshotMeta,
-  encodeConfChange,
   encodeEntry,
   encodeHardState,
   encodeMessage,
   encodeSnapshotMeta,
 } from '../../../manager/raft/codec.ts';
+import { decodeConfChange, encodeConfChange } from '../../../manager/raft/conf-codec.ts';
 import type {
   ConfChange,
   ConfState,
   ConfTransition,
+  DropReason,
   Entry,
   EntryType,
   Message,
@@ -114,6 +114,28 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     ...envelope,
     requestId: number,
     index: number,
+  }),
+  fc.record({
+    type: fc.constant('propose' as const),
+    ...envelope,
+    requestId: number,
+    data: fc.array(data, { maxLength: 5 }),
+  }),
+  fc
+    .record({ ...envelope, requestId: number, first: fc.nat(2 ** 40), more: fc.nat(100) })
+    .map(({ first, more, ...rest }) => ({
+      type: 'propose-reply' as const,
+      ...rest,
+      result: { kind: 'accepted' as const, term: rest.term, first, last: first + more },
+    })),
+  fc.record({
+    type: fc.constant('propose-reply' as const),
+    ...envelope,
+    requestId: number,
+    result: fc.record({
+      kind: fc.constant('dropped' as const),
+      reason: fc.constantFrom<DropReason>('not-leader', 'not-a-member', 'invalid-conf-change'),
+    }),
   }),
 );
 

@@ -7,6 +7,7 @@ import type {
   ConfState,
   DroppedRead,
   Entry,
+  ForwardOutcome,
   HardState,
   Message,
   ProposeResult,
@@ -72,6 +73,7 @@ export class Member {
   readonly applied: Entry[] = [];
   readonly readStates: ReadState[] = [];
   readonly droppedReads: DroppedRead[] = [];
+  readonly forwarded: ForwardOutcome[] = [];
   readonly installed: SnapshotMeta[] = [];
   /** While false, committed entries wait in `toApply`. */
   applies = true;
@@ -113,6 +115,7 @@ export class Member {
     this.core.advance();
     this.readStates.push(...ready.readStates);
     this.droppedReads.push(...ready.droppedReads);
+    this.forwarded.push(...ready.forwarded);
     this.toApply.push(...ready.committedEntries);
     if (this.applies) this.apply();
     return [...ready.messages, ...ready.messagesAfterSync];

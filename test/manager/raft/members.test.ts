@@ -1,7 +1,7 @@
 import test from 'ava';
 import { hasCaughtUp } from '../../../manager/raft/caught-up.ts';
-import { encodeConfChange } from '../../../manager/raft/codec.ts';
 import { changeConf, EMPTY_CONF } from '../../../manager/raft/conf-change.ts';
+import { encodeConfChange } from '../../../manager/raft/conf-codec.ts';
 import {
   decodeDirectory,
   decodeMember,

@@ -1,0 +1,182 @@
+/** Proposals of members that do not lead: each ends in one of three ways, and only the certain is said. */
+import test from 'ava';
+import {
+  decodeSessionCommand,
+  encodeSessionCommand,
+  Sessions,
+} from '../../../manager/raft/sessions.ts';
+import type { Message, ProposeRequest } from '../../../manager/raft/types.ts';
+import { bytes, change, Group, type Member, Member as NewMember, raftId } from './group.ts';
+
+function led(voters = 3) {
+  const group = Group.of(voters);
+  const a = group.elect('a');
+  group.pass(2);
+  return { group, a, b: group.get('b') };
+}
+
+function forward(member: Member, ...texts: string[]): number {
+  const result = member.core.forwardProposal(texts.map(bytes));
+  if (result.kind !== 'sent') throw new Error(`not sent: ${result.reason}`);
+  return result.requestId;
+}
+
+function isProposal(message: Message): message is ProposeRequest {
+  return message.type === 'propose';
+}
+
+test('a batch forwarded is committed, and its member is told where', (t) => {
+  const { group, b } = led();
+  const requestId = forward(b, 'x', 'y');
+  group.pass(2);
+  t.deepEqual(b.forwarded, [{ requestId, outcome: 'committed', first: 3, last: 4 }]);
+  t.deepEqual(group.get('c').appliedTexts(), ['x', 'y']);
+});
+
+test('a learner may forward, a stranger may not', (t) => {
+  const { group, a } = led();
+  const n = group.add(new NewMember('n', {}));
+  a.core.proposeConfChange(change('add-learner', 'n'));
+  group.pass(4);
+  forward(n, 'x');
+  group.pass(2);
+  t.like(n.forwarded[0], { outcome: 'committed' });
+  a.core.step({
+    type: 'propose',
+    from: raftId('z'),
+    to: a.id,
+    term: 2,
+    requestId: 1,
+    data: [bytes('no')],
+  });
+  t.like(a.run()[0], {
+    type: 'propose-reply',
+    result: { kind: 'dropped', reason: 'not-a-member' },
+  });
+});
+
+test('without a leader, at the leader and beyond the limit nothing is sent', (t) => {
+  t.like(Group.of(3).get('b').core.forwardProposal([]), { reason: 'no-leader' });
+  const { a, b } = led();
+  t.like(a.core.forwardProposal([]), { reason: 'is-leader' });
+  for (let i = 0; i < 100; i++) forward(b, `${i}`);
+  t.like(b.core.forwardProposal([]), { kind: 'dropped', reason: 'too-many' });
+});
+
+test('what the leader refuses is refused', (t) => {
+  const { group, a, b } = led();
+  group.isolate('c');
+  a.core.transferLeadership(raftId('c'));
+  const requestId = forward(b, 'x');
+  group.settle();
+  t.deepEqual(b.forwarded, [{ requestId, outcome: 'refused', reason: 'transferring' }]);
+  group.pass(30);
+  t.deepEqual(b.appliedTexts(), []);
+});
+
+test('one that is lost on its way, or whose answer is, has an unknown outcome in time', (t) => {
+  const { group, b } = led();
+  const lost = forward(b, 'lost');
+  group.settle(isProposal);
+  const applied = forward(b, 'applied');
+  group.settle(({ type }) => type === 'propose-reply');
+  group.pass(40);
+  t.deepEqual(b.forwarded, [
+    { requestId: lost, outcome: 'unknown', reason: 'timed-out' },
+    { requestId: applied, outcome: 'unknown', reason: 'timed-out' },
+  ]);
+  t.deepEqual(b.appliedTexts(), ['applied'], 'unknown is the truth about both');
+});
+
+test('a change of leader makes unknown what had no answer, and nothing else', (t) => {
+  const { group, a, b } = led();
+  const answered = forward(b, 'answered');
+  b.run().forEach((message) => {
+    a.core.step(message);
+  });
+  for (const message of a.run()) b.core.step(message); // its place is known, and so is its entry
+  b.run();
+  const silent = forward(b, 'silent');
+  b.run();
+  b.core.forgetLeader();
+  b.run();
+  t.deepEqual(b.forwarded, [{ requestId: silent, outcome: 'unknown', reason: 'leader-changed' }]);
+  group.pass(3);
+  t.like(b.forwarded[1], { requestId: answered, outcome: 'committed' });
+});
+
+test('an entry that another leader replaced was refused, for certain', (t) => {
+  const { group, a, b } = led();
+  const requestId = forward(b, 'x');
+  b.run().forEach((message) => {
+    a.core.step(message);
+  });
+  group.isolate('a');
+  for (const message of a.run()) if (message.type === 'propose-reply') b.core.step(message);
+  group.pass(40); // b and c elect one of them; the entry is in neither's log
+  const leader = [b, group.get('c')].find(({ status }) => status.role === 'leader');
+  leader?.propose('y');
+  group.pass(2);
+  t.deepEqual(b.forwarded, [{ requestId, outcome: 'refused', reason: 'overwritten' }]);
+  group.mend();
+  group.pass(10);
+  t.deepEqual(a.appliedTexts(), ['y']);
+});
+
+test('a request that comes twice is appended once, whatever the first copy was told', (t) => {
+  const { group, a, b } = led();
+  forward(b, 'x');
+  const [request] = b.run().filter(isProposal);
+  if (request === undefined) throw new Error('nothing was sent');
+  a.core.step(request);
+  a.core.step(request);
+  group.settle();
+  t.deepEqual(group.get('c').appliedTexts(), ['x']);
+  group.isolate('c');
+  a.core.transferLeadership(raftId('c'));
+  forward(b, 'refused');
+  const [late] = b.run().filter(isProposal);
+  if (late === undefined) throw new Error('nothing was sent');
+  a.core.step(late);
+  group.pass(15); // the transfer is given up; now the second copy arrives
+  a.core.step(late);
+  group.pass(2);
+  t.deepEqual(b.appliedTexts(), ['x']);
+});
+
+test('a request of an earlier term reaches no later leader', (t) => {
+  const { group, a, b } = led();
+  forward(b, 'late');
+  const [request] = b.run().filter(isProposal);
+  a.core.transferLeadership(raftId('c'));
+  group.settle();
+  group.get('c').core.transferLeadership(a.id);
+  group.settle();
+  t.is(a.status.role, 'leader', 'in a later term');
+  a.core.step(request as Message);
+  group.pass(2);
+  t.deepEqual(a.appliedTexts(), []);
+});
+
+test('a retry under the same session and sequence counts once, across a change of leader', (t) => {
+  const { group, a, b } = led();
+  const command = (seq: number) =>
+    encodeSessionCommand({ kind: 'write', session: 3, seq, floor: 1, data: bytes(`w${seq}`) });
+  b.core.forwardProposal([encodeSessionCommand({ kind: 'open' })]);
+  group.pass(2);
+  b.core.forwardProposal([command(1)]);
+  group.settle(({ type }) => type === 'propose-reply'); // committed, and nobody tells b
+  a.core.transferLeadership(raftId('c'));
+  group.pass(2);
+  t.like(b.forwarded.at(-1), { outcome: 'unknown' });
+  b.core.forwardProposal([command(1)]);
+  group.pass(2);
+  t.like(b.forwarded.at(-1), { outcome: 'committed' });
+  for (const { applied } of group.members.values()) {
+    const sessions = new Sessions({ maxSessions: 8, maxWritesAhead: 8 });
+    const verdicts = applied
+      .filter(({ type, data }) => type === 'normal' && data.length > 0)
+      .map(({ index, data }) => sessions.take(index, decodeSessionCommand(data)).kind);
+    t.deepEqual(verdicts, ['opened', 'apply', 'repeat']);
+  }
+});
