@@ -92,7 +92,7 @@ function withRpcWords(client: ControlClient): ControlClient {
       }),
     getCluster: (signal) => client.getCluster(signal).catch(raise),
     updateCluster: (request, signal) => client.updateCluster(request, signal).catch(raise),
-    watch: (kinds, signal) => client.watch(kinds, signal),
+    watch: (kinds, sinceMs, signal) => client.watch(kinds, sinceMs, signal),
     serviceLogs: (subscription, signal) => client.serviceLogs(subscription, signal),
   };
 }

@@ -99,8 +99,15 @@ export interface ControlClient {
   remove(kind: ObjectKind, id: string, force: boolean, signal?: AbortSignal): Promise<void>;
   getCluster(signal?: AbortSignal): Promise<ClusterInfo>;
   updateCluster(request: UpdateClusterRequest, signal?: AbortSignal): Promise<ClusterInfo>;
-  /** Changes from now on, until the signal aborts; throws when the manager goes away. */
-  watch(kinds: readonly ObjectKind[], signal: AbortSignal): AsyncIterable<WatchChunk>;
+  /**
+   * Changes from now on, until the signal aborts; throws when the manager goes away. `sinceMs` not 0: also the
+   * last ones before, and a chunk without events where the present begins.
+   */
+  watch(
+    kinds: readonly ObjectKind[],
+    sinceMs: number,
+    signal: AbortSignal,
+  ): AsyncIterable<WatchChunk>;
   /** Lines as they come; ends after the last one unless it follows. */
   serviceLogs(subscription: LogSubscription, signal: AbortSignal): AsyncIterable<LogMessage>;
 }

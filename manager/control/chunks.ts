@@ -34,13 +34,14 @@ export function* listChunks(list: EncodedList, maxBytes = CHUNK_BYTES): Generato
 export function* watchChunks(
   index: number,
   events: readonly WatchEvent[],
+  atMs: number,
   maxBytes = CHUNK_BYTES,
 ): Generator<WatchChunk> {
   const size = ({ object, previous }: WatchEvent) =>
     (object ? sizeOf(object) : 0) + (previous ? sizeOf(previous) : 0);
   let start = 0;
   for (const end of cuts(events, size, maxBytes)) {
-    yield { index, events: events.slice(start, end) };
+    yield { index, atMs, events: events.slice(start, end) };
     start = end;
   }
 }

@@ -23,6 +23,7 @@ import { find, type Kind, parseKind } from './find.ts';
 import { countTasks, listObjects } from './list.ts';
 import { createNetwork, removeNetwork } from './networks.ts';
 import { removeNode, updateNode, withManagerState } from './nodes.ts';
+import { type RecentChange, RecentChanges } from './recent.ts';
 import { redact } from './redact.ts';
 import { invalid, unimplemented } from './refuse.ts';
 import { createService, removeService, updateService } from './services.ts';
@@ -44,12 +45,14 @@ export type ListResult = Readonly<{
 export class Control {
   readonly #deps: ControlDeps;
   readonly #turns = new Turns();
+  readonly #recent: RecentChanges;
   readonly #encoded = new EncodedObjects();
   /** The digest of the last root seen: hashing it for each node of each list would be waste. */
   #issuer = { certificatePem: '', digest: '' };
 
   constructor(deps: ControlDeps) {
     this.#deps = deps;
+    this.#recent = new RecentChanges(deps.store);
   }
 
   async get(request: GetRequest, signal?: AbortSignal): Promise<StoreObject> {
@@ -166,21 +169,33 @@ export class Control {
     return clusterInfo(this.#deps);
   }
 
-  /** Changes from the call on, in order. Ends when the signal aborts; a reader too slow is cut with an error. */
-  watch({ kinds }: WatchRequest, signal: AbortSignal): AsyncIterable<WatchChunk> {
+  /**
+   * Changes from the call on, in order; with `sinceMs` those before that are still kept come first. Ends when
+   * the signal aborts; a reader too slow is cut with an error.
+   */
+  watch({ kinds, sinceMs }: WatchRequest, signal: AbortSignal): AsyncIterable<WatchChunk> {
     const wanted = new Set(kinds.map(parseKind));
-    return this.#events(this.#deps.store.watch({ signal }), wanted);
+    const past = sinceMs > 0 ? this.#recent.since(sinceMs) : undefined;
+    const batches = this.#deps.store.watch({ signal });
+    return this.#events(past, batches, wanted);
   }
 
   async *#events(
+    past: readonly RecentChange[] | undefined,
     batches: AsyncIterable<ChangeBatch>,
     wanted: ReadonlySet<string>,
   ): AsyncGenerator<WatchChunk> {
-    for await (const { index, changes } of batches) {
-      const events = changes
-        .filter(({ table }) => (wanted.size > 0 ? wanted.has(table) : table !== 'cluster'))
-        .map((change) => this.#event(change));
-      if (events.length > 0) yield* watchChunks(index, events);
+    const isWanted = ({ table }: Change) =>
+      wanted.size > 0 ? wanted.has(table) : table !== 'cluster';
+    if (past !== undefined) {
+      for (const { index, atMs, change } of past) {
+        if (isWanted(change)) yield { index, atMs, events: [this.#event(change)] };
+      }
+      yield { index: this.#deps.store.index, atMs: 0, events: [] };
+    }
+    for await (const { index, changes, atMs = 0 } of batches) {
+      const events = changes.filter(isWanted).map((change) => this.#event(change));
+      if (events.length > 0) yield* watchChunks(index, events, atMs);
     }
   }
 

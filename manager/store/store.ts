@@ -121,7 +121,7 @@ export class Store implements WatchableStore, StateMachine {
     this.#index = index;
     if (result.kind === 'accepted' && result.changes.length > 0) {
       this.#tables.commit(result.changes);
-      const batch = { index, changes: result.changes };
+      const batch = { index, changes: result.changes, atMs: transaction.atMs };
       this.#history.push(batch);
       this.#tell(batch);
     }

@@ -51,7 +51,12 @@ export type Change = {
 }[TableName];
 
 /** All changes of one applied entry. */
-export type ChangeBatch = Readonly<{ index: number; changes: readonly Change[] }>;
+export type ChangeBatch = Readonly<{
+  index: number;
+  changes: readonly Change[];
+  /** When the entry was proposed; not known of a difference that came as a snapshot. */
+  atMs?: number;
+}>;
 
 export interface WatchableStore extends ReadView {
   /** Called synchronously after each applied entry, in order. Returns how to stop it. */

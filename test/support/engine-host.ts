@@ -260,7 +260,7 @@ export class EngineHost {
       },
       getCluster: () => control.getCluster(),
       updateCluster: (request) => control.updateCluster(request),
-      watch: (kinds, signal) => control.watch({ kinds: [...kinds] }, signal),
+      watch: (kinds, sinceMs, signal) => control.watch({ kinds: [...kinds], sinceMs }, signal),
       serviceLogs: (subscription) => this.#serviceLogs(subscription),
     };
   }

@@ -88,8 +88,8 @@ export function managerControlClient(socketPath: string): ControlClient & { clos
     getCluster: (signal) => link.unary(ControlService.getCluster, {}, read(signal)),
     updateCluster: (request, signal) =>
       link.unary(ControlService.updateCluster, request, write(signal)),
-    watch: (kinds, signal) =>
-      serverStream(streams(), ControlService.watch, { kinds: [...kinds] }, { signal }),
+    watch: (kinds, sinceMs, signal) =>
+      serverStream(streams(), ControlService.watch, { kinds: [...kinds], sinceMs }, { signal }),
     serviceLogs: (subscription, signal) =>
       serverStream(streams(), ControlService.serviceLogs, subscription, { signal }),
     close: () => {

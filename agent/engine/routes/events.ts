@@ -30,6 +30,8 @@ const QUEUED_EVENTS = 1024;
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 /** Between two tries to watch the cluster while its manager is away. */
 const RETRY_MS = 1000;
+/** How long the past waits for this host's manager. */
+const CLUSTER_PAST_MS = 3000;
 
 export function eventRoutes(deps: EngineDeps): Route[] {
   return [['GET /events', (call) => events(deps, call)]];
@@ -60,19 +62,17 @@ function eventStream(
   clientSignal: AbortSignal,
 ): AsyncIterable<string> {
   const { clock, events } = deps;
-  const isPast = query.untilMs !== undefined && query.untilMs <= clock.now();
-  const past = query.sinceMs === undefined ? [] : events.past();
+  const { sinceMs = Number.POSITIVE_INFINITY, untilMs = Number.POSITIVE_INFINITY } = query;
   const stop = new AbortController();
   const signal = AbortSignal.any([clientSignal, stop.signal]);
   const channel = new Channel<EngineEvent>(QUEUED_EVENTS, signal);
-  if (isPast) channel.close();
-  else listen(deps, query, channel, signal);
+  const own = events.past();
+  const cluster = listen(deps, query, channel, signal);
   return (async function* () {
     try {
-      for (const event of past) {
-        const isWanted =
-          event.atMs >= (query.sinceMs ?? 0) &&
-          event.atMs <= (query.untilMs ?? Number.POSITIVE_INFINITY);
+      const past = query.sinceMs === undefined ? [] : [...own, ...(await inTime(cluster))];
+      for (const event of past.sort((a, b) => (a.atNs < b.atNs ? -1 : 1))) {
+        const isWanted = event.atMs >= sinceMs && event.atMs <= untilMs;
         if (isWanted && matches(event, query.filters)) yield eventLine(event);
       }
       for await (const event of channel) {
@@ -82,18 +82,34 @@ function eventStream(
       stop.abort(new Error('the reader of events is gone'));
     }
   })();
+
+  /** A manager that does not answer leaves its part of the past out. */
+  function inTime(past: Promise<readonly EngineEvent[]>): Promise<readonly EngineEvent[]> {
+    const late = sleep(clock, CLUSTER_PAST_MS, signal).then(
+      () => [],
+      () => [],
+    );
+    return Promise.race([past, late]);
+  }
 }
 
-/** This host's events and the cluster's into the channel, until the signal aborts or `until` has come. */
+/**
+ * This host's events and the cluster's into the channel, until the signal aborts or `until` has come. Resolves
+ * with the cluster's events of the past, when they are asked for.
+ */
 function listen(
   deps: EngineDeps,
-  { untilMs }: Query,
+  { sinceMs, untilMs }: Query,
   channel: Channel<EngineEvent>,
   signal: AbortSignal,
-): void {
+): Promise<readonly EngineEvent[]> {
   const push = (event: EngineEvent) => {
     if (!channel.offer(event)) channel.close();
   };
+  if (untilMs !== undefined && untilMs <= deps.clock.now()) {
+    channel.close();
+    if (sinceMs === undefined) return Promise.resolve([]);
+  }
   const unsubscribe = deps.events.subscribe(push);
   signal.addEventListener('abort', unsubscribe, { once: true });
   if (untilMs !== undefined) {
@@ -102,7 +118,13 @@ function listen(
       () => undefined, // the reader is gone
     );
   }
-  watch(deps, push, signal).catch((error: unknown) => channel.fail(error));
+  const past = Promise.withResolvers<readonly EngineEvent[]>();
+  // Times in the cluster are whole milliseconds; 0 would mean no past at all.
+  const fromMs = sinceMs === undefined ? 0 : Math.max(1, Math.floor(sinceMs));
+  watch(deps, fromMs, { past: past.resolve, push }, signal).catch((error: unknown) =>
+    channel.fail(error),
+  );
+  return past.promise;
 }
 
 /** Timers count milliseconds in 31 bits: the way to a far end is gone in steps. */
@@ -112,28 +134,44 @@ async function sleepUntil(clock: Clock, atMs: number, signal: AbortSignal): Prom
   }
 }
 
+type Told = Readonly<{
+  /** Once: what happened before; nothing when this host is no manager or its manager is away. */
+  past: (events: readonly EngineEvent[]) => void;
+  push: (event: EngineEvent) => void;
+}>;
+
 /** Tells the cluster's changes while this host is a manager; waits while it is not. Never throws. */
 async function watch(
   { access, clock, log }: EngineDeps,
-  push: (event: EngineEvent) => void,
+  sinceMs: number,
+  told: Told,
   signal: AbortSignal,
 ): Promise<void> {
   let lastNs = 0n;
+  let fromMs = sinceMs;
   while (!signal.aborted) {
+    const past: EngineEvent[] = [];
     try {
-      const chunks = access.controlIfManager()?.watch(WATCHED_KINDS, signal) ?? [];
-      for await (const chunk of chunks) {
-        for (const change of chunk.events) {
+      const chunks = access.controlIfManager()?.watch(WATCHED_KINDS, fromMs, signal) ?? [];
+      for await (const { events, atMs } of chunks) {
+        if (events.length === 0) {
+          told.past(past);
+          fromMs = 0;
+        }
+        for (const change of events) {
           const event = swarmEvent(change);
           if (event === undefined) continue;
-          const stamped = stamp(event, 'swarm', clock.now(), lastNs);
+          const stamped = stamp(event, 'swarm', atMs || clock.now(), lastNs);
           lastNs = stamped.atNs;
-          push(stamped);
+          if (fromMs > 0) past.push(stamped);
+          else told.push(stamped);
         }
       }
     } catch (error) {
       if (!signal.aborted) log.debug('watching the cluster ended', { error: messageOf(error) });
     }
+    told.past(past);
+    fromMs = 0;
     await sleep(clock, RETRY_MS, signal).catch(() => undefined);
   }
 }

@@ -509,6 +509,35 @@ test('events of the past are told up to now when the end is now', async (t) => {
   t.true(body.includes('"ID":"earlier"'));
 });
 
+test("the cluster's past is told in order with the host's, and on a worker not at all", async (t) => {
+  const host = await EngineHost.start();
+  t.teardown(() => host.close());
+  await createService(host, 'before');
+  await delay(20);
+  const since = (Date.now() / 1000).toFixed(3);
+  await createService(host, 'first');
+  await delay(5);
+  await httpJson(host.socketPath, 'POST', '/volumes/create', { Name: 'second' });
+  await delay(5);
+  await createService(host, 'third');
+  await delay(5);
+  const until = (Date.now() / 1000).toFixed(3);
+  const filters = encodeURIComponent(
+    '{"event":{"create":true},"type":{"service":true,"volume":true}}',
+  );
+  const path = `/events?since=${since}&until=${until}&filters=${filters}`;
+  const told = async () => {
+    const { body } = await http(host.socketPath, 'GET', path);
+    const lines = body.split('\n').filter(Boolean);
+    return lines
+      .map((line) => JSON.parse(line).Actor)
+      .map(({ ID, Attributes }) => Attributes.name ?? ID);
+  };
+  t.deepEqual(await told(), ['first', 'second', 'third']);
+  host.standing = { ...host.standing, isManager: false };
+  t.deepEqual(await told(), ['second']);
+});
+
 test('wait sends its headers before the container ends, then the exit code', async (t) => {
   const { host } = t.context;
   await createService(host, 'waited', ON_THIS_HOST);

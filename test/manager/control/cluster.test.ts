@@ -138,7 +138,10 @@ test('watch() tells changes of the kinds asked for, without what must not be sho
   const stop = new AbortController();
   const chunks: WatchChunk[] = [];
   const reading = (async () => {
-    for await (const chunk of control.watch({ kinds: ['secret', 'service'] }, stop.signal)) {
+    for await (const chunk of control.watch(
+      { kinds: ['secret', 'service'], sinceMs: 0 },
+      stop.signal,
+    )) {
       chunks.push(chunk);
     }
   })();
@@ -170,15 +173,42 @@ test('watch() tells changes of the kinds asked for, without what must not be sho
     ],
   );
   t.false(JSON.stringify(chunks).includes('hush'));
-  t.throws(() => control.watch({ kinds: ['volume'] }, stop.signal), { message: /"volume"/ });
+  t.throws(() => control.watch({ kinds: ['volume'], sinceMs: 0 }, stop.signal), {
+    message: /"volume"/,
+  });
 });
 
 test('watch() without kinds tells all but the cluster object', async (t) => {
   const { control, writer, updateCluster, store } = await controlFixture();
   const { signal } = new AbortController();
-  const reader = control.watch({ kinds: [] }, signal)[Symbol.asyncIterator]();
+  const reader = control.watch({ kinds: [], sinceMs: 0 }, signal)[Symbol.asyncIterator]();
   await updateCluster({ version: store.cluster()?.meta?.version ?? 0, rotateWorkerToken: true });
   await writer.write([createAction('node', nodeFixture())]);
   const { value } = await reader.next();
   t.is(value?.events[0]?.object?.kind?.$case, 'node');
+});
+
+test('watch() with a time tells first what is kept since then, then where the present begins', async (t) => {
+  const { control, writer, clock } = await controlFixture();
+  await writer.write([createAction('service', serviceFixture())]);
+  await clock.advance(1_000);
+  const sinceMs = clock.now();
+  const secret = secretFixture();
+  await writer.write([createAction('secret', secret)]);
+  await clock.advance(1_000);
+  const stop = new AbortController();
+  const reader = control
+    .watch({ kinds: ['secret', 'service'], sinceMs }, stop.signal)
+    [Symbol.asyncIterator]();
+  const past = (await reader.next()).value as WatchChunk;
+  t.is(past.atMs, sinceMs);
+  t.deepEqual(
+    past.events.map(({ action, object }) => [action, object?.kind?.$case]),
+    [['create', 'secret']],
+  );
+  t.deepEqual((await reader.next()).value?.events, []);
+  await writer.write([removeAction('secret', secret.id)]);
+  const now = (await reader.next()).value as WatchChunk;
+  t.deepEqual([now.events[0]?.action, now.atMs], ['remove', clock.now()]);
+  stop.abort();
 });

@@ -124,6 +124,11 @@ export interface UpdateClusterRequest {
 
 export interface WatchRequest {
   kinds: string[];
+  /**
+   * Milliseconds since 1970. When it is not 0, the changes since then that are still kept come first (no
+   * tasks), then one chunk without events, then what happens from now on.
+   */
+  sinceMs: number;
 }
 
 export interface WatchEvent {
@@ -136,6 +141,8 @@ export interface WatchEvent {
 export interface WatchChunk {
   index: number;
   events: WatchEvent[];
+  /** When the changes were proposed, milliseconds since 1970; 0 where that is not known. */
+  atMs: number;
 }
 
 function createBaseGetRequest(): GetRequest {
@@ -1167,13 +1174,16 @@ export const UpdateClusterRequest: MessageFns<UpdateClusterRequest> = {
 };
 
 function createBaseWatchRequest(): WatchRequest {
-  return { kinds: [] };
+  return { kinds: [], sinceMs: 0 };
 }
 
 export const WatchRequest: MessageFns<WatchRequest> = {
   encode(message: WatchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.kinds) {
       writer.uint32(10).string(v!);
+    }
+    if (message.sinceMs !== 0) {
+      writer.uint32(16).int64(message.sinceMs);
     }
     return writer;
   },
@@ -1199,6 +1209,14 @@ export const WatchRequest: MessageFns<WatchRequest> = {
             message.kinds.push(reader.string());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sinceMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1217,6 +1235,7 @@ export const WatchRequest: MessageFns<WatchRequest> = {
   fromPartial(object: DeepPartial<WatchRequest>): WatchRequest {
     const message = createBaseWatchRequest();
     message.kinds = object.kinds?.map((e) => e) || [];
+    message.sinceMs = object.sinceMs ?? 0;
     return message;
   },
 };
@@ -1305,7 +1324,7 @@ export const WatchEvent: MessageFns<WatchEvent> = {
 };
 
 function createBaseWatchChunk(): WatchChunk {
-  return { index: 0, events: [] };
+  return { index: 0, events: [], atMs: 0 };
 }
 
 export const WatchChunk: MessageFns<WatchChunk> = {
@@ -1315,6 +1334,9 @@ export const WatchChunk: MessageFns<WatchChunk> = {
     }
     for (const v of message.events) {
       WatchEvent.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.atMs !== 0) {
+      writer.uint32(24).int64(message.atMs);
     }
     return writer;
   },
@@ -1348,6 +1370,14 @@ export const WatchChunk: MessageFns<WatchChunk> = {
             message.events.push(WatchEvent.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.atMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1367,6 +1397,7 @@ export const WatchChunk: MessageFns<WatchChunk> = {
     const message = createBaseWatchChunk();
     message.index = object.index ?? 0;
     message.events = object.events?.map((e) => WatchEvent.fromPartial(e)) || [];
+    message.atMs = object.atMs ?? 0;
     return message;
   },
 };

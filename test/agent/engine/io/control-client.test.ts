@@ -122,14 +122,14 @@ test('without a manager calls fail as unavailable and do not hang', async (t) =>
 test('watch() ends when its signal aborts', async (t) => {
   const client = await clientOf(t, {
     watch: handleServerStream(async function* (_request, { signal }) {
-      yield { index: 1, events: [] };
+      yield { index: 1, atMs: 0, events: [] };
       await aborted(signal);
     }),
   });
   const stop = new AbortController();
   const seen: number[] = [];
   const error = await t.throwsAsync(async () => {
-    for await (const { index } of client.watch(['node'], stop.signal)) {
+    for await (const { index } of client.watch(['node'], 0, stop.signal)) {
       seen.push(index);
       stop.abort();
     }
