@@ -14,12 +14,15 @@ test.serial('logs, exec, ps, inspect, stats and events show the tasks', async (t
     '-d --replicas 3',
     'sh',
     '-c',
-    'echo said-by-$HOSTNAME; sleep 100000',
+    'echo said-by-$HOSTNAME; head -c 40000 /dev/zero | tr "\\0" x; echo end; sleep 100000',
   );
   const tasks = await cluster.running(manager, 'talker', 3);
   await until('the lines of all three tasks', async () => {
     const { stdout } = await cluster.docker(manager, 'service logs talker');
-    return stdout.split('\n').filter((line) => /said-by-/.test(line)).length === 3;
+    // 40,000 marks are three entries of the log, and one line for who reads it.
+    const long = stdout.split('\n').filter((line) => /\| x{40000}end$/.test(line));
+    const short = stdout.split('\n').filter((line) => /\| said-by-\w+$/.test(line));
+    return short.length === 3 && long.length === 3;
   });
   const [task] = tasks;
   if (task === undefined) throw new Error('no task');
@@ -49,6 +52,12 @@ test.serial('logs, exec, ps, inspect, stats and events show the tasks', async (t
   await new Promise((resolve) => setTimeout(resolve, 1_500));
   await cluster.ok(manager, 'service update -d --label-add seen=yes talker');
   t.regex((await watching).stdout, /service update .*name=talker/);
+  // And afterwards, from the third.
+  const past = await cluster.ok(
+    cluster.host(3),
+    `events --since ${endsAt - 60} --until ${endsAt} --filter type=service`,
+  );
+  t.regex(past, /service create .*name=talker[\s\S]*service update .*name=talker/);
   await cluster.ok(manager, 'service rm talker');
 });
 
