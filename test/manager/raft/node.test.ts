@@ -37,6 +37,7 @@ class Disk implements NodeStorage {
   view = new MemoryLog();
   hardState: LoadedState['hardState'] = { term: 0, vote: undefined, commit: 0 };
   broken = false;
+  full = false;
   constructor(events: string[]) {
     this.#events = events;
   }
@@ -320,6 +321,42 @@ test('a write whose leadership is lost has an unknown outcome', (t) => {
   const [failed] = world.of('failed');
   t.deepEqual([failed?.firstId, failed?.error.code], [9, 'unknown-outcome']);
   t.not(world.of('status').at(-1)?.status.role, 'leader');
+});
+
+test('what is committed is told with the next message, or after a moment', (t) => {
+  const world = alone();
+  world.node.take([{ kind: 'add-member', id: 1, member: member('b') }]);
+  world.run();
+  world.node.take([{ kind: 'applied', index: 3 }]);
+  const reply = (index: number) =>
+    world.hear({
+      type: 'append-reply',
+      from: id('b'),
+      to: id('a'),
+      term: 2,
+      index,
+      rejected: false,
+      hintIndex: 0,
+      hintTerm: 0,
+    });
+  reply(3);
+  world.ticks(1);
+  reply(4);
+  world.ticks(1);
+  world.propose(2, 'first');
+  const flushes = () => world.events.filter((event) => event === 'flush').length;
+  const before = flushes();
+  reply(5); // commits it: an append without entries is due, and waits
+  const last = world.links.sent.at(-1);
+  t.true(last?.type === 'append' && last.entries.length === 0);
+  t.is(world.of('entries').at(-1)?.first, 5);
+  t.is(flushes(), before);
+  world.propose(3, 'second');
+  t.is(flushes(), before + 1, 'leaves with the next entries');
+  reply(6);
+  t.is(flushes(), before + 1);
+  world.ticks(1);
+  t.true(flushes() > before + 1, 'or by itself');
 });
 
 test('the state is asked for when a snapshot is due, and the log is cut behind it', async (t) => {
