@@ -7,7 +7,12 @@ import { container, type InjectionToken, instanceCachingFactory as once } from '
 import { aborted } from '../shared/abort.ts';
 import { sleep } from '../shared/clock.ts';
 import { isShoalError, messageOf, ShoalError } from '../shared/errors.ts';
-import { PeerService, type RaftMember } from '../shared/gen/shoal/v1/peer.ts';
+import {
+  type JoinRaftRequest,
+  type JoinRaftResponse,
+  PeerService,
+  type RaftMember,
+} from '../shared/gen/shoal/v1/peer.ts';
 import { StoreTransaction } from '../shared/gen/shoal/v1/store.ts';
 import { newId } from '../shared/ids.ts';
 import { consoleLog } from '../shared/io/console-log.ts';
@@ -25,6 +30,7 @@ import { bootstrapObjects } from './control/bootstrap.ts';
 import { Control } from './control/control.ts';
 import { superviseLeadership } from './leadership.ts';
 import type { LeaderDeps } from './loop.ts';
+import { announceAddresses } from './members/announce.ts';
 import { runOrchestrator } from './orchestrator/runner.ts';
 import type { Consensus } from './raft/consensus.ts';
 import { type ConsensusStart, readLogOwner, startWorkerConsensus } from './raft/io/start.ts';
@@ -157,28 +163,38 @@ async function joinStart(
     nodeId: start.nodeId,
     address: start.advertiseAddress,
     raftAddress: start.raftAdvertiseAddress,
+    raftId: '',
   };
   const untilMs = systemClock.monotonicMs() + JOIN_PATIENCE_MS;
   while (systemClock.monotonicMs() < untilMs) {
     for (const target of remotes) {
-      const channel = openChannel(target, clusterCredentials(identity));
       try {
-        const answer = await unary(channel, PeerService.joinRaft, request, {
-          signal,
-          deadlineMs: JOIN_WITHIN_MS,
-        });
+        const answer = await joinAt(identity, target, request, signal);
         const members = answer.members.filter(({ raftId }) => raftId !== answer.raftId);
         return { kind: 'join', member: memberOf(start, answer.raftId), members };
       } catch (error) {
         if (!isShoalError(error) || signal.aborted) throw error;
         log.warn('cannot join the managers yet', { manager: target, error: messageOf(error) });
-      } finally {
-        channel.close();
       }
     }
     await sleep(systemClock, JOIN_RETRY_MS, signal);
   }
   throw new ShoalError('unavailable', `none of the managers added this one: ${remotes.join(', ')}`);
+}
+
+async function joinAt(
+  identity: IdentityHolder,
+  target: string,
+  request: JoinRaftRequest,
+  signal: AbortSignal,
+): Promise<JoinRaftResponse> {
+  const channel = openChannel(target, clusterCredentials(identity));
+  try {
+    const options = { signal, deadlineMs: JOIN_WITHIN_MS };
+    return await unary(channel, PeerService.joinRaft, request, options);
+  } finally {
+    channel.close();
+  }
 }
 
 async function main(): Promise<void> {
@@ -245,6 +261,20 @@ async function main(): Promise<void> {
     log,
     ending.signal,
   );
+  const announcing = announceAddresses(
+    {
+      consensus,
+      nodeId: start.nodeId,
+      address: start.advertiseAddress,
+      raftAddress: start.raftAdvertiseAddress,
+      remotes: start.mode.kind === 'run' ? start.mode.remotes : [],
+      joinHere: (request, signal) => services.members.join(request, signal),
+      joinAt: (target, request, signal) => joinAt(identity, target, request, signal),
+      clock: systemClock,
+      log,
+    },
+    ending.signal,
+  );
   await server.listen(start.listenAddress);
   await server.listenLocal(start.socketPath);
   trimWhenIdle();
@@ -261,7 +291,7 @@ async function main(): Promise<void> {
       });
   }
   ending.abort(new Error('the manager stops'));
-  await Promise.all([leading, running]);
+  await Promise.all([leading, running, announcing]);
   await server.close();
   if (consensus.status().removed) await sleep(systemClock, REMOVED_LINGER_MS);
 }

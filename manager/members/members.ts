@@ -45,12 +45,13 @@ export class Members {
 
   /**
    * Adds the node as a learner under a fresh identity; it is promoted once it has caught up. A node that
-   * asks again (its first answer was lost, or its log) gets a new identity and loses the old one.
+   * asks again (its first answer was lost, or its log) gets a new identity and loses the old one. With a
+   * `raftId` it is a member that goes on, elsewhere.
    */
   async join(request: JoinRaftRequest, signal?: AbortSignal): Promise<JoinRaftResponse> {
     const { store, consensus, random, log } = this.#deps;
     const { nodeId, address, raftAddress } = request;
-    this.#requireLeader();
+    const status = this.#requireLeader();
     const node = store.get('node', nodeId);
     if (node?.spec?.role !== NodeRole.MANAGER) {
       const why = `node ${nodeId} is not a manager: promote it first`;
@@ -59,14 +60,19 @@ export class Members {
     for (const [what, value] of Object.entries({ address, raftAddress })) {
       if (value === '') throw new ShoalError('invalid-argument', `${what}: host:port expected`);
     }
-    await this.#removeMembersOf(nodeId, signal);
-    const member: RaftMember = { raftId: newId(random), nodeId, address, raftAddress };
+    const isMove = request.raftId !== '';
+    const raftId = isMove ? request.raftId : newId(random);
+    if (!isMove) await this.#removeMembersOf(nodeId, signal);
+    else if (!membersOf(status, nodeId).some((own) => own.raftId === raftId)) {
+      throw new ShoalError('failed-precondition', `${raftId} is no member: it must join anew`);
+    }
+    const member: RaftMember = { raftId, nodeId, address, raftAddress };
     await consensus.addMember(member, signal);
     await this.#setStatus(nodeId, member, signal);
-    log.info('a manager has joined', { nodeId, raftId: member.raftId });
+    log.info(isMove ? 'a manager has moved' : 'a manager has joined', { nodeId, raftId, address });
     const members = consensus.status().members.map((each) => each.member);
-    const isListed = members.some(({ raftId }) => raftId === member.raftId);
-    return { raftId: member.raftId, members: isListed ? members : [...members, member] };
+    const others = members.filter((other) => other.raftId !== raftId);
+    return { raftId, members: [...others, member] };
   }
 
   /** Takes the node out of consensus; no error when it is not in it. The leader hands over first. */

@@ -1,6 +1,6 @@
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import { changeConf, EMPTY_CONF, isJoint, members } from './conf-change.ts';
-import { decodeConfChange, encodeConfChange } from './codec.ts';
+import { decodeConfChange, encodeConfChange } from './conf-codec.ts';
 import { encodeMember, idOf } from './members.ts';
 import type { NodeStorage } from './ports.ts';
 import type {

@@ -26,6 +26,14 @@ export function members(conf: ConfState): readonly RaftId[] {
   return [...new Set([...conf.voters, ...conf.votersOutgoing, ...conf.learners])];
 }
 
+/** Leaves a member where it is, for the sake of its context: it has moved to another address. */
+export function isMove(conf: ConfState, change: ConfTransition): boolean {
+  if (isJoint(conf)) return false;
+  if (change.kind !== 'add-voter' && change.kind !== 'add-learner') return false;
+  const place = change.kind === 'add-voter' ? conf.voters : conf.learners;
+  return place.includes(change.id) && change.context.length > 0;
+}
+
 /** The changes of single members that a transition is made of. */
 export function changesOf(transition: ConfTransition): readonly ConfChange[] {
   switch (transition.kind) {

@@ -14,7 +14,10 @@ export interface Consensus {
    * read then is linearizable. Throws ShoalError `unavailable` when no leader answers in time.
    */
   readBarrier(signal?: AbortSignal): Promise<number>;
-  /** Leader only. The new member is a learner until it has caught up, then it is promoted by itself. */
+  /**
+   * Leader only. The new member is a learner until it has caught up, then it is promoted by itself. One that is a
+   * member already keeps its place; its addresses are those given.
+   */
   addMember(member: RaftMember, signal?: AbortSignal): Promise<void>;
   /** Leader only. Refused (`failed-precondition`) when the members left could not form a quorum. */
   removeMember(raftId: string, signal?: AbortSignal): Promise<void>;

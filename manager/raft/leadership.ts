@@ -1,5 +1,5 @@
 import { hasCaughtUp } from './caught-up.ts';
-import { changeConf, changesOf, isJoint, members } from './conf-change.ts';
+import { changeConf, changesOf, isJoint, isMove, members } from './conf-change.ts';
 import { encodeConfChange } from './conf-codec.ts';
 import { Feeder } from './feeder.ts';
 import { SeenRequests } from './forwarded-proposals.ts';
@@ -158,6 +158,7 @@ export class Leadership {
       return 'conf-change-pending';
     }
     if (isJoint(this.#conf) && change.kind !== 'leave-joint') return 'in-joint';
+    if (isMove(this.#conf, change)) return undefined;
     if (changeConf(this.#conf, change) === this.#conf) return 'invalid-conf-change';
     return changesOf(change).some((each) => this.#promotesTooEarly(each))
       ? 'learner-behind'

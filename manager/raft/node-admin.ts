@@ -118,8 +118,8 @@ export class NodeAdmin {
       this.#fail(order.id, notLeader());
       return;
     }
-    const wanted = order.kind === 'add';
-    if (isMember(status.confState, order.raftId) === wanted) {
+    const isThere = isMember(status.confState, order.raftId);
+    if (order.kind === 'remove' ? !isThere : isThere && !this.#hasMoved(order)) {
       this.#ports.post({ kind: 'done', id: order.id }); // as it is already
       return;
     }
@@ -128,9 +128,14 @@ export class NodeAdmin {
       this.#fail(order.id, refused(refusal));
       return;
     }
+    const isVoter = status.confState.voters.includes(order.raftId);
     const change: ConfChange =
       order.kind === 'add'
-        ? { kind: 'add-learner', id: order.raftId, context: encodeMember(order.member) }
+        ? {
+            kind: isVoter ? 'add-voter' : 'add-learner',
+            id: order.raftId,
+            context: encodeMember(order.member),
+          }
         : { kind: 'remove', id: order.raftId, context: NO_CONTEXT };
     const result = this.#proposed === undefined ? raft.proposeConfChange(change) : undefined;
     if (result?.kind === 'accepted') {
@@ -145,6 +150,11 @@ export class NodeAdmin {
         leader: undefined,
       });
     }
+  }
+
+  #hasMoved({ raftId, member }: Order & { kind: 'add' }): boolean {
+    const known = this.#ports.book.get(raftId);
+    return known?.address !== member.address || known.raftAddress !== member.raftAddress;
   }
 
   #mayAdd(order: Order & { kind: 'add' }): string | undefined {

@@ -58,6 +58,7 @@ async function setUp(managers: readonly string[]) {
 }
 
 const request = (nodeId: string) => ({
+  raftId: '',
   nodeId,
   address: `${nodeId}:2377`,
   raftAddress: `${nodeId}:7946`,
@@ -87,6 +88,18 @@ test('a manager that asks again loses the identity it had: its log may be gone',
   const answer = await the.members.join(request('m2'));
   t.deepEqual(the.done, ['remove raft-m2', 'add m2']);
   t.is(the.store.get('node', 'm2')?.managerStatus?.raftId, answer.raftId);
+});
+
+test('a member that moved keeps its identity and tells its address; no other may speak for it', async (t) => {
+  const the = await setUp(['m1', 'm2']);
+  const moved = { ...request('m2'), raftId: 'raft-m2', address: 'elsewhere:2377' };
+  const answer = await the.members.join(moved);
+  t.is(answer.raftId, 'raft-m2');
+  t.deepEqual(the.done, ['add m2'], 'nothing is removed');
+  t.is(the.store.get('node', 'm2')?.managerStatus?.address, 'elsewhere:2377');
+  const stranger = { ...request('m1'), raftId: 'raft-m2' };
+  const refused = await t.throwsAsync(() => the.members.join(stranger));
+  t.true(isShoalError(refused, 'failed-precondition'));
 });
 
 test('only a node that is meant to be a manager may join, and only at the leader', async (t) => {

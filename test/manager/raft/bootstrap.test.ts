@@ -1,7 +1,7 @@
 import test from 'ava';
 import { forcedBatch } from '../../../manager/raft/bootstrap.ts';
 import { changeConf, EMPTY_CONF, isJoint, members } from '../../../manager/raft/conf-change.ts';
-import { decodeConfChange, encodeConfChange } from '../../../manager/raft/codec.ts';
+import { decodeConfChange, encodeConfChange } from '../../../manager/raft/conf-codec.ts';
 import { idOf, MemberBook } from '../../../manager/raft/members.ts';
 import type { ConfState, ConfTransition, Entry, LoadedState } from '../../../manager/raft/types.ts';
 import type { RaftMember } from '../../../shared/gen/shoal/v1/peer.ts';

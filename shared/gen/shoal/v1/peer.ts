@@ -35,6 +35,8 @@ export interface JoinRaftRequest {
   nodeId: string;
   address: string;
   raftAddress: string;
+  /** Of a member that goes on under its identity and tells the addresses it has now; empty: a new one. */
+  raftId: string;
 }
 
 export interface JoinRaftResponse {
@@ -187,7 +189,7 @@ export const RaftMember: MessageFns<RaftMember> = {
 };
 
 function createBaseJoinRaftRequest(): JoinRaftRequest {
-  return { nodeId: "", address: "", raftAddress: "" };
+  return { nodeId: "", address: "", raftAddress: "", raftId: "" };
 }
 
 export const JoinRaftRequest: MessageFns<JoinRaftRequest> = {
@@ -200,6 +202,9 @@ export const JoinRaftRequest: MessageFns<JoinRaftRequest> = {
     }
     if (message.raftAddress !== "") {
       writer.uint32(26).string(message.raftAddress);
+    }
+    if (message.raftId !== "") {
+      writer.uint32(34).string(message.raftId);
     }
     return writer;
   },
@@ -241,6 +246,14 @@ export const JoinRaftRequest: MessageFns<JoinRaftRequest> = {
             message.raftAddress = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.raftId = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -261,6 +274,7 @@ export const JoinRaftRequest: MessageFns<JoinRaftRequest> = {
     message.nodeId = object.nodeId ?? "";
     message.address = object.address ?? "";
     message.raftAddress = object.raftAddress ?? "";
+    message.raftId = object.raftId ?? "";
     return message;
   },
 };
