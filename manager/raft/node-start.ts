@@ -3,7 +3,7 @@ import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import { bootstrapState, forceNewCluster } from './bootstrap.ts';
 import type { CompactionPolicy } from './compaction.ts';
 import { type Directory, decodeDirectory, encodeDirectory, idOf } from './members.ts';
-import type { NodeStorage } from './ports.ts';
+import type { NodeStorage, NoteReader } from './ports.ts';
 import { type LoadedState, parseRaftId, type RaftId } from './types.ts';
 
 /** How a member comes to its log. With a log of the same member there already, that one goes on. */
@@ -112,7 +112,7 @@ export function noteRemoved(storage: NodeStorage, why: string): void {
 export type LogOwner = Readonly<{ raftId: RaftId; clusterId: string; removed: boolean }>;
 
 /** Whose log it is; undefined for one that was never begun. */
-export function ownerOf(storage: NodeStorage): LogOwner | undefined {
+export function ownerOf(storage: NoteReader): LogOwner | undefined {
   const noted = decodeIdentity(storage.note(IDENTITY_NOTE));
   if (noted === undefined) return undefined;
   const removed = storage.note(REMOVED_NOTE) !== undefined;

@@ -1,3 +1,4 @@
+import { ShoalError } from '../../shared/errors.ts';
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import type {
   DurableLog,
@@ -7,6 +8,13 @@ import type {
   SnapshotMeta,
   SnapshotRequest,
 } from './types.ts';
+
+/** Thrown by `append` before anything was written: the same batch may be tried again later. */
+export class DiskFullError extends ShoalError {
+  constructor(path: string, options?: ErrorOptions) {
+    super('resource-exhausted', `there is no room left on the disk of ${path}`, options);
+  }
+}
 
 /** A snapshot being written. Nothing is visible under its name before a commit is done. */
 export interface SnapshotSink {
@@ -18,8 +26,12 @@ export interface SnapshotSink {
   abort(): void;
 }
 
+export interface NoteReader {
+  note(key: string): Uint8Array | undefined;
+}
+
 /** What the node needs of its disk beyond the log: snapshots as streams, and small notes. */
-export interface NodeStorage extends DurableLog {
+export interface NodeStorage extends DurableLog, NoteReader {
   beginSnapshot(meta: SnapshotMeta): SnapshotSink;
   /** A committed snapshot of this node's own state becomes the one to start from. */
   adoptSnapshot(meta: SnapshotMeta): void;
@@ -27,9 +39,10 @@ export interface NodeStorage extends DurableLog {
   openSnapshot(name: Pick<SnapshotMeta, 'index' | 'term'>): SnapshotBody | undefined;
   /** Durable when it returns. */
   putNote(key: string, value: Uint8Array): void;
-  note(key: string): Uint8Array | undefined;
   /** Called each tick: does what can wait. */
   idle(): void;
+  /** Entries cannot be kept now, or soon, for want of room on the disk. */
+  readonly full: boolean;
 }
 
 /** Links to the other members. Messages may be lost; what arrives is whole and comes in order. */

@@ -4,11 +4,13 @@ import type { IdentitySource } from '../../../shared/pki/identity.ts';
 import { RaftNode } from '../node.ts';
 import type { NodeConfig } from '../node-start.ts';
 import type { FromNode, ToNode } from '../protocol.ts';
+import { openLog } from './open-log.ts';
 import { TlsPeerTransport } from './peer-transport.ts';
-import { SqliteLog } from './sqlite-log.ts';
 
 export type RunOptions = Readonly<{
   folder: string;
+  /** What opens a log that locks itself. */
+  kek: Uint8Array | undefined;
   listen: string;
   config: NodeConfig;
   identity: IdentitySource;
@@ -21,7 +23,7 @@ export async function runNode(
   options: RunOptions,
   post: (batch: readonly FromNode[]) => void,
 ): Promise<RunningNode> {
-  const storage = new SqliteLog(options.folder);
+  const storage = openLog(options.folder, options.kek);
   let transport: TlsPeerTransport | undefined;
   try {
     const { listen, identity, log, config } = options;

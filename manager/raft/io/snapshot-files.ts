@@ -1,57 +1,49 @@
-import {
-  closeSync,
-  fdatasync,
-  fdatasyncSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { ShoalError } from '../../../shared/errors.ts';
 import { decodeSnapshotMeta, encodeSnapshotMeta } from '../codec.ts';
 import type { SnapshotSink } from '../ports.ts';
 import type { SnapshotMeta } from '../types.ts';
+import type { Disk, DiskFile } from './disk.ts';
+import type { LogKeys } from './log-keys.ts';
+import { FileCipher, SALT_BYTES, TAG_BYTES } from './wal/cipher.ts';
+import type { Place } from './wal/content.ts';
+import { KEY_ID_BYTES } from './wal/segment.ts';
 
 /**
  * Snapshots as files: `snap-<index>-<term>`, written as `.tmp`, synced, renamed, and the folder
  * synced. Layout, all numbers big-endian u32:
  *
- *     magic | meta length | meta | (chunk length | chunk)... | 0 | CRC-32 of everything before
+ *     magic | id of the data key (8 bytes) | salt (16) | (length | sealed chunk)... | 0 | CRC-32 of all before
  *
- * Chunks come back as they were written: whoever made them may rely on their borders.
+ * Each chunk is sealed under its number; number 0 is the meta, and the last one is empty, so that none
+ * can be left out. Chunks come back as they were written: whoever made them may rely on their borders.
  */
-const MAGIC = 0x53_48_53_31; // "SHS1"
+const MAGIC = 0x53_48_53_32; // "SHS2"
 const NAME = /^snap-(\d{16})-(\d{16})$/;
+const PURPOSE = 'shoal raft snapshot';
+const HEAD_BYTES = 4 + KEY_ID_BYTES + SALT_BYTES;
 const LARGEST_CHUNK_BYTES = 64 << 20;
-const LARGEST_META_BYTES = 1 << 20;
-const CHECK_BUFFER_BYTES = 256 << 10;
-
-export type SnapshotName = Readonly<{ index: number; term: number }>;
+const NOTHING = new Uint8Array(0);
 
 /** With a commit that blocks, for callers that cannot wait any other way. */
 export interface FileSnapshotSink extends SnapshotSink {
   commitSync(): void;
 }
 
-const fdatasyncAsync = promisify(fdatasync);
-
 export class SnapshotFiles {
-  readonly #folder: string;
+  readonly #disk: Disk;
+  readonly #keys: LogKeys;
   #temporaries = 0;
-  constructor(folder: string) {
-    this.#folder = folder;
+  constructor(disk: Disk, keys: LogKeys) {
+    this.#disk = disk;
+    this.#keys = keys;
   }
 
   /** Finished snapshots, newest first. By index: a term may not tell, but an index never goes back. */
-  list(): SnapshotName[] {
-    const names: SnapshotName[] = [];
-    for (const file of readdirSync(this.#folder)) {
+  list(): Place[] {
+    const names: Place[] = [];
+    for (const file of this.#disk.list()) {
       const [, index, term] = NAME.exec(file) ?? [];
       if (index !== undefined && term !== undefined) {
         names.push({ index: Number(index), term: Number(term) });
@@ -60,216 +52,248 @@ export class SnapshotFiles {
     return names.sort((a, b) => b.index - a.index || b.term - a.term);
   }
 
+  has({ index, term }: Place): boolean {
+    return this.list().some((one) => one.index === index && one.term === term);
+  }
+
   begin(meta: SnapshotMeta): FileSnapshotSink {
     // Two may be under way at once: one of this node's own, one that a leader sends.
-    const temporary = `${this.#pathOf(meta)}.${++this.#temporaries}.tmp`;
-    const fd = openSync(temporary, 'wx', 0o600);
-    return new FileSink(fd, temporary, this.#pathOf(meta), this.#folder, meta);
+    const name = fileName(meta);
+    const temporary = `${name}.${++this.#temporaries}.tmp`;
+    return new FileSink(this.#disk, this.#keys, temporary, name, meta);
   }
 
   /**
    * Chunks of a snapshot, read as they are asked for. The file is open from the first chunk on, so
    * that it may be removed meanwhile. Throws `failed-precondition` when it is damaged.
    */
-  *read(name: SnapshotName): Generator<Uint8Array, void, void> {
-    const path = this.#pathOf(name);
-    const fd = openSync(path, 'r');
+  *read(name: Place): Generator<Uint8Array, void, void> {
+    const reader = this.#open(name);
     try {
-      const reader = new FileReader(fd, path);
-      reader.header();
+      reader.meta();
       for (;;) {
         const chunk = reader.chunk();
         if (chunk === undefined) return;
         yield chunk;
       }
     } finally {
-      closeSync(fd);
+      reader.close();
     }
   }
 
   /** Reads a whole file and returns what it says of itself; throws `failed-precondition`. */
-  check(name: SnapshotName): SnapshotMeta {
-    const path = this.#pathOf(name);
-    let fd: number;
+  check(name: Place): SnapshotMeta {
+    const reader = this.#open(name);
     try {
-      fd = openSync(path, 'r');
-    } catch (error) {
-      throw damaged(path, 'it cannot be opened', error);
-    }
-    try {
-      const reader = new FileReader(fd, path);
-      const meta = reader.header();
-      reader.skipToEnd();
+      const meta = reader.meta();
+      while (reader.chunk() !== undefined);
       if (meta.index !== name.index || meta.term !== name.term) {
-        throw damaged(path, `it says to be at index ${meta.index} of term ${meta.term}`);
+        throw reader.damaged(`it says to be at index ${meta.index} of term ${meta.term}`);
       }
       return meta;
     } finally {
-      closeSync(fd);
+      reader.close();
     }
   }
 
-  /** Removes files that were never finished, and finished ones for which `keep` says no. */
-  prune(keep: (name: SnapshotName) => boolean): void {
-    for (const file of readdirSync(this.#folder)) {
-      if (file.startsWith('snap-') && file.endsWith('.tmp')) rmSync(join(this.#folder, file));
-    }
-    this.pruneFinished(keep);
+  /** Of the data keys that finished snapshots are sealed with. */
+  keyIds(): string[] {
+    return this.list().map((name) => {
+      const reader = this.#open(name);
+      try {
+        return reader.keyId;
+      } finally {
+        reader.close();
+      }
+    });
   }
 
-  pruneFinished(keep: (name: SnapshotName) => boolean): void {
-    for (const name of this.list()) if (!keep(name)) rmSync(this.#pathOf(name), { force: true });
+  pruneFinished(keep: (name: Place) => boolean): void {
+    for (const name of this.list()) if (!keep(name)) this.#disk.remove(fileName(name));
   }
 
-  #pathOf({ index, term }: SnapshotName): string {
-    const digits = (value: number) => String(value).padStart(16, '0');
-    return join(this.#folder, `snap-${digits(index)}-${digits(term)}`);
+  #open(name: Place): FileReader {
+    return new FileReader(this.#disk, this.#keys, fileName(name));
   }
 }
 
+function fileName({ index, term }: Place): string {
+  const digits = (value: number) => String(value).padStart(16, '0');
+  return `snap-${digits(index)}-${digits(term)}`;
+}
+
 class FileSink implements FileSnapshotSink {
-  readonly #fd: number;
+  readonly #disk: Disk;
+  readonly #file: DiskFile;
+  readonly #cipher: FileCipher;
   readonly #temporary: string;
-  readonly #path: string;
-  readonly #folder: string;
+  readonly #name: string;
+  #number = 0;
+  #at = 0;
   #crc = 0;
   #open = true;
-  constructor(fd: number, temporary: string, path: string, folder: string, meta: SnapshotMeta) {
-    this.#fd = fd;
+
+  constructor(disk: Disk, keys: LogKeys, temporary: string, name: string, meta: SnapshotMeta) {
+    this.#disk = disk;
     this.#temporary = temporary;
-    this.#path = path;
-    this.#folder = folder;
-    const encoded = encodeSnapshotMeta(meta);
-    this.#put(u32(MAGIC), u32(encoded.length), encoded);
+    this.#name = name;
+    const { id, key } = keys.current;
+    const salt = randomBytes(SALT_BYTES);
+    this.#cipher = new FileCipher(key, salt, PURPOSE);
+    this.#file = disk.create(temporary);
+    try {
+      this.#put(u32(MAGIC), Buffer.from(id, 'hex'), salt);
+      this.#seal(encodeSnapshotMeta(meta));
+    } catch (error) {
+      this.abort();
+      throw error;
+    }
   }
 
   write(chunk: Uint8Array): void {
-    if (chunk.length === 0) return; // a length of zero is the end
+    if (chunk.length === 0) return; // an empty one is the end
     if (chunk.length > LARGEST_CHUNK_BYTES) {
       throw new ShoalError('internal', `a chunk of a snapshot has ${chunk.length} bytes`);
     }
-    this.#put(u32(chunk.length), chunk);
+    this.#seal(chunk);
   }
 
   async commit(): Promise<void> {
     this.#end();
-    await fdatasyncAsync(this.#fd);
+    await this.#file.syncSoon();
     this.#publish();
   }
 
   commitSync(): void {
     this.#end();
-    fdatasyncSync(this.#fd);
+    this.#file.sync();
     this.#publish();
   }
 
   abort(): void {
     if (!this.#open) return;
     this.#open = false;
-    closeSync(this.#fd);
-    rmSync(this.#temporary, { force: true });
+    this.#file.close();
+    this.#disk.remove(this.#temporary);
   }
 
   #end(): void {
+    this.#seal(NOTHING);
     this.#put(u32(0));
-    writeAll(this.#fd, u32(this.#crc));
+    this.#put(u32(this.#crc));
   }
 
+  /** Not when it was aborted while it waited for the disk. */
   #publish(): void {
+    if (!this.#open) return;
     this.#open = false;
-    closeSync(this.#fd);
-    renameSync(this.#temporary, this.#path);
-    syncFolder(this.#folder);
+    this.#file.close();
+    this.#disk.rename(this.#temporary, this.#name);
+    this.#disk.syncFolder();
+  }
+
+  #seal(chunk: Uint8Array): void {
+    const bytes = new Uint8Array(4 + chunk.length + TAG_BYTES);
+    const length = chunk.length + TAG_BYTES;
+    new DataView(bytes.buffer).setUint32(0, length);
+    this.#cipher.seal(this.#number++, NOTHING, chunk, bytes, 4);
+    this.#put(bytes);
   }
 
   #put(...parts: readonly Uint8Array[]): void {
     for (const part of parts) {
       this.#crc = crc32(part, this.#crc);
-      writeAll(this.#fd, part);
+      this.#file.write(part, this.#at);
+      this.#at += part.length;
     }
   }
 }
 
 class FileReader {
-  readonly #fd: number;
+  readonly keyId: string;
   readonly #path: string;
+  readonly #file: DiskFile;
+  readonly #cipher: FileCipher;
+  #number = 0;
+  #at = 0;
   #crc = 0;
-  constructor(fd: number, path: string) {
-    this.#fd = fd;
-    this.#path = path;
+
+  constructor(disk: Disk, keys: LogKeys, name: string) {
+    this.#path = `${disk.path}/${name}`;
+    this.#file = this.#openFile(disk, name);
+    try {
+      const head = this.#take(HEAD_BYTES);
+      if (numberAt(head, 0) !== MAGIC) throw this.damaged('it does not begin as a snapshot');
+      this.keyId = Buffer.from(head.subarray(4, 4 + KEY_ID_BYTES)).toString('hex');
+      const key = keys.get(this.keyId);
+      if (key === undefined) throw this.damaged('the key that it was sealed with is gone');
+      this.#cipher = new FileCipher(key, head.subarray(4 + KEY_ID_BYTES), PURPOSE);
+    } catch (error) {
+      this.#file.close();
+      throw error;
+    }
   }
 
-  header(): SnapshotMeta {
-    if (this.#number() !== MAGIC) throw damaged(this.#path, 'it does not begin as a snapshot');
-    const length = this.#number();
-    if (length > LARGEST_META_BYTES) throw damaged(this.#path, 'its header is too long');
-    const bytes = this.#take(length);
+  meta(): SnapshotMeta {
+    const bytes = this.#unseal();
+    if (bytes === undefined) throw this.damaged('it has no header');
     try {
       return decodeSnapshotMeta(bytes);
     } catch (error) {
-      throw damaged(this.#path, 'its header makes no sense', error);
+      throw this.damaged('its header makes no sense', error);
     }
   }
 
   /** Undefined at the end, after the checksum was found right. */
   chunk(): Uint8Array | undefined {
-    const length = this.#chunkLength();
-    return length === 0 ? undefined : this.#take(length);
-  }
-
-  skipToEnd(): void {
-    const buffer = new Uint8Array(CHECK_BUFFER_BYTES);
-    for (let length = this.#chunkLength(); length > 0; length = this.#chunkLength()) {
-      for (let left = length; left > 0; left -= buffer.length) {
-        this.#fill(buffer.subarray(0, Math.min(left, buffer.length)));
-      }
+    const chunk = this.#unseal();
+    if (chunk !== undefined && chunk.length > 0) return chunk;
+    if (chunk === undefined || numberAt(this.#take(4), 0) !== 0) {
+      throw this.damaged('its end is missing');
     }
+    const computed = this.#crc;
+    if (numberAt(this.#take(4), 0) !== computed) throw this.damaged('its checksum is wrong');
+    return undefined;
   }
 
-  #chunkLength(): number {
-    const length = this.#number();
-    if (length > LARGEST_CHUNK_BYTES) throw damaged(this.#path, 'a chunk is too long');
-    if (length === 0) {
-      const computed = this.#crc;
-      if (this.#number() !== computed) throw damaged(this.#path, 'its checksum is wrong');
+  close(): void {
+    this.#file.close();
+  }
+
+  damaged(why: string, cause?: unknown): ShoalError {
+    return new ShoalError(
+      'failed-precondition',
+      `the snapshot ${this.#path} is damaged: ${why}`,
+      cause === undefined ? undefined : { cause },
+    );
+  }
+
+  #unseal(): Uint8Array | undefined {
+    const length = numberAt(this.#take(4), 0);
+    if (length === 0) return undefined;
+    if (length > LARGEST_CHUNK_BYTES + TAG_BYTES) throw this.damaged('a chunk is too long');
+    const plain = this.#cipher.open(this.#number++, NOTHING, this.#take(length));
+    if (plain === undefined) throw this.damaged(`its checksum is wrong before byte ${this.#at}`);
+    return plain;
+  }
+
+  #openFile(disk: Disk, name: string): DiskFile {
+    let file: DiskFile | undefined;
+    try {
+      file = disk.open(name);
+    } catch (error) {
+      throw this.damaged('it cannot be opened', error);
     }
-    return length;
-  }
-
-  #number(): number {
-    const bytes = this.#take(4);
-    return new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0);
+    if (file === undefined) throw this.damaged('it is gone');
+    return file;
   }
 
   #take(length: number): Uint8Array {
     const bytes = new Uint8Array(length);
-    this.#fill(bytes);
-    return bytes;
-  }
-
-  #fill(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length; ) {
-      const got = readSync(this.#fd, bytes, at, bytes.length - at, null);
-      if (got === 0) throw damaged(this.#path, 'it ends too early');
-      at += got;
-    }
+    if (this.#file.read(bytes, this.#at) < length) throw this.damaged('it ends too early');
+    this.#at += length;
     this.#crc = crc32(bytes, this.#crc);
-  }
-}
-
-export function syncFolder(folder: string): void {
-  const fd = openSync(folder, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-export function writeAll(fd: number, bytes: Uint8Array, position: number | null = null): void {
-  for (let at = 0; at < bytes.length; ) {
-    const from = position === null ? null : position + at;
-    at += writeSync(fd, bytes, at, bytes.length - at, from);
+    return bytes;
   }
 }
 
@@ -279,10 +303,6 @@ function u32(value: number): Uint8Array {
   return bytes;
 }
 
-function damaged(path: string, why: string, cause?: unknown): ShoalError {
-  return new ShoalError(
-    'failed-precondition',
-    `the snapshot ${path} is damaged: ${why}`,
-    cause === undefined ? undefined : { cause },
-  );
+function numberAt(bytes: Uint8Array, at: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0);
 }

@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { messageOf, ShoalError } from '../../../shared/errors.ts';
 import type { RaftMember } from '../../../shared/gen/shoal/v1/peer.ts';
@@ -9,17 +7,9 @@ import type { IdentitySource, TlsIdentity } from '../../../shared/pki/identity.t
 import { type CompactionPolicy, DEFAULT_COMPACTION } from '../compaction.ts';
 import type { StateMachine } from '../consensus.ts';
 import { ConsensusClient } from '../consensus-client.ts';
-import {
-  DEFAULT_TIMING,
-  type LogOwner,
-  type NodeConfig,
-  type NodeStart,
-  type NodeTiming,
-  ownerOf,
-} from '../node-start.ts';
+import { DEFAULT_TIMING, type NodeConfig, type NodeStart, type NodeTiming } from '../node-start.ts';
 import { buffersOf, type FromNode, type ToNode } from '../protocol.ts';
 import { type RunningNode, runNode } from './run-node.ts';
-import { SqliteLog } from './sqlite-log.ts';
 
 export type ConsensusStart =
   /** The state machine's state is that of `index`, 1 when not told. */
@@ -31,6 +21,8 @@ export type ConsensusStart =
 export type ConsensusOptions = Readonly<{
   /** The log's own folder; created when missing. */
   folder: string;
+  /** What opens a log that locks itself: nothing on its disk does. */
+  kek?: Uint8Array;
   /** host:port for the links of other members; usually 0.0.0.0:7946. */
   listen: string;
   identity: IdentitySource;
@@ -48,6 +40,7 @@ export type ConsensusOptions = Readonly<{
 /** What the worker is given at its start. */
 export type WorkerInput = Readonly<{
   folder: string;
+  kek: Uint8Array | undefined;
   listen: string;
   identity: TlsIdentity;
   config: NodeConfig;
@@ -69,6 +62,7 @@ const WORKER_LIMITS = { maxOldGenerationSizeMb: 384, maxYoungGenerationSizeMb: 4
 export async function startWorkerConsensus(options: ConsensusOptions): Promise<ConsensusClient> {
   const input: WorkerInput = {
     folder: options.folder,
+    kek: options.kek,
     listen: options.listen,
     identity: options.identity.current(),
     config: configOf(options),
@@ -114,6 +108,7 @@ export async function startInlineConsensus(options: ConsensusOptions): Promise<C
   running = await runNode(
     {
       folder: options.folder,
+      kek: options.kek,
       listen: options.listen,
       config: configOf(options),
       identity: options.identity,
@@ -125,17 +120,6 @@ export async function startInlineConsensus(options: ConsensusOptions): Promise<C
   for (const batch of inbox) running.take(batch);
   await client.started;
   return client;
-}
-
-/** Whose log lies in a folder; undefined when there is none. Not while it is in use. */
-export function readLogOwner(folder: string): LogOwner | undefined {
-  if (!existsSync(join(folder, 'raft.db'))) return undefined;
-  const storage = new SqliteLog(folder);
-  try {
-    return ownerOf(storage);
-  } finally {
-    storage.close();
-  }
 }
 
 function configOf(options: ConsensusOptions): NodeConfig {

@@ -25,6 +25,7 @@ try {
   node = await runNode(
     {
       folder: input.folder,
+      kek: input.kek,
       listen: input.listen,
       config: input.config,
       identity,

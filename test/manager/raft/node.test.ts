@@ -38,6 +38,7 @@ class Disk implements NodeStorage {
   hardState: LoadedState['hardState'] = { term: 0, vote: undefined, commit: 0 };
   broken = false;
   full = false;
+  full = false;
   constructor(events: string[]) {
     this.#events = events;
   }

@@ -1,0 +1,202 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { ShoalError } from '../../../shared/errors.ts';
+import { type Disk, readWhole, replaceWhole } from './disk.ts';
+import { KEY_BYTES, TAG_BYTES } from './wal/cipher.ts';
+import { KEY_ID_BYTES, LOG_ID_BYTES } from './wal/segment.ts';
+
+/**
+ * The keys that a log's files are sealed with. Data keys are random, of this log alone, and lie in
+ * `keys`, each wrapped by the key-encryption key. That one lies beside, in `kek`, readable by its
+ * owner only; or, when managers lock themselves, nowhere on this disk: whoever starts the log has it.
+ */
+const KEYS_FILE = 'keys';
+const KEK_FILE = 'kek';
+const FORMAT = 1;
+const ALGORITHM = 'aes-256-gcm';
+const NONCE_BYTES = 12;
+
+type Stored = Readonly<{
+  format: number;
+  logId: string;
+  /** The last is the one to write with. */
+  keys: readonly Readonly<{ id: string; wrapped: string }>[];
+}>;
+type DataKey = Readonly<{ id: string; key: Uint8Array }>;
+
+/** Why a log cannot be opened without a key from outside; undefined when it can, or is not there. */
+export function isLocked(disk: Disk): boolean {
+  const stored = readStored(disk);
+  if (stored === undefined) return false;
+  const kek = readKek(disk);
+  return kek === undefined || unwrapAll(stored, kek) === undefined;
+}
+
+/** Whether `kek` opens the log. */
+export function isUnlockedBy(disk: Disk, kek: Uint8Array): boolean {
+  const stored = readStored(disk);
+  return stored !== undefined && unwrapAll(stored, kek) !== undefined;
+}
+
+export class LogKeys {
+  readonly logId: Uint8Array;
+  readonly #disk: Disk;
+  #keys: DataKey[];
+  /** Undefined while it lies on the disk. */
+  #kek: Uint8Array | undefined;
+
+  /** Opens the keys there are, or makes the first. `kek` undefined: the one on this disk. */
+  constructor(disk: Disk, kek: Uint8Array | undefined) {
+    this.#disk = disk;
+    this.#kek = kek;
+    const stored = readStored(disk);
+    if (stored === undefined) {
+      this.logId = randomBytes(LOG_ID_BYTES);
+      this.#keys = [newKey()];
+      this.#save(kek ?? this.#kekOnDisk());
+      return;
+    }
+    this.logId = Buffer.from(stored.logId, 'hex');
+    const onDisk = readKek(disk);
+    const given = kek === undefined ? undefined : unwrapAll(stored, kek);
+    const keys = given ?? (onDisk === undefined ? undefined : unwrapAll(stored, onDisk));
+    if (keys === undefined) throw locked(disk);
+    if (given === undefined) this.#kek = undefined;
+    this.#keys = keys;
+  }
+
+  get current(): DataKey {
+    const key = this.#keys.at(-1);
+    if (key === undefined) throw new ShoalError('internal', 'a log without a data key');
+    return key;
+  }
+
+  /** Undefined for one that is not of this log, or gone. */
+  get(id: string): Uint8Array | undefined {
+    return this.#keys.find((one) => one.id === id)?.key;
+  }
+
+  get ids(): readonly string[] {
+    return this.#keys.map(({ id }) => id);
+  }
+
+  /** What is written from now on is sealed with a new key. */
+  rotate(): void {
+    this.#keys = [...this.#keys, newKey()];
+    this.#save(this.#kek ?? this.#kekOnDisk());
+  }
+
+  /** No file is sealed with others than these any more. */
+  keepOnly(used: ReadonlySet<string>): void {
+    const kept = this.#keys.filter((one) => one === this.current || used.has(one.id));
+    if (kept.length === this.#keys.length) return;
+    this.#keys = kept;
+    this.#save(this.#kek ?? this.#kekOnDisk());
+  }
+
+  /**
+   * Wraps the keys by another key-encryption key; undefined: by one that lies on this disk. After a
+   * crash in between the one or the other opens the log.
+   */
+  setKek(kek: Uint8Array | undefined): void {
+    if (kek === undefined) {
+      const fresh = randomBytes(KEY_BYTES);
+      replaceWhole(this.#disk, KEK_FILE, Buffer.from(fresh.toString('base64')));
+      this.#save(fresh);
+    } else {
+      this.#save(kek);
+      this.#disk.remove(KEK_FILE);
+      this.#disk.syncFolder();
+    }
+    this.#kek = kek;
+  }
+
+  #kekOnDisk(): Uint8Array {
+    const there = readKek(this.#disk);
+    if (there !== undefined) return there;
+    const fresh = randomBytes(KEY_BYTES);
+    replaceWhole(this.#disk, KEK_FILE, Buffer.from(fresh.toString('base64')));
+    return fresh;
+  }
+
+  #save(kek: Uint8Array): void {
+    const logId = Buffer.from(this.logId).toString('hex');
+    const stored: Stored = {
+      format: FORMAT,
+      logId,
+      keys: this.#keys.map(({ id, key }) => ({ id, wrapped: wrap(kek, key, logId + id) })),
+    };
+    replaceWhole(this.#disk, KEYS_FILE, Buffer.from(`${JSON.stringify(stored)}\n`));
+  }
+}
+
+function newKey(): DataKey {
+  return { id: randomBytes(KEY_ID_BYTES).toString('hex'), key: randomBytes(KEY_BYTES) };
+}
+
+function readKek(disk: Disk): Uint8Array | undefined {
+  const text = readWhole(disk, KEK_FILE);
+  if (text === undefined) return undefined;
+  const kek = Buffer.from(Buffer.from(text).toString('latin1'), 'base64');
+  return kek.length === KEY_BYTES ? kek : undefined;
+}
+
+function readStored(disk: Disk): Stored | undefined {
+  const bytes = readWhole(disk, KEYS_FILE);
+  if (bytes === undefined) return undefined;
+  let stored: Stored;
+  try {
+    stored = JSON.parse(new TextDecoder().decode(bytes)) as Stored;
+  } catch (error) {
+    throw unusable(disk, 'is damaged', error);
+  }
+  if (stored.format !== FORMAT) throw unusable(disk, `has an unknown format ${stored.format}`);
+  return stored;
+}
+
+function unwrapAll({ keys, logId }: Stored, kek: Uint8Array): DataKey[] | undefined {
+  const all: DataKey[] = [];
+  for (const { id, wrapped } of keys) {
+    const key = unwrap(kek, wrapped, logId + id);
+    if (key === undefined) return undefined;
+    all.push({ id, key });
+  }
+  return all;
+}
+
+/** Nonce, ciphertext and tag; a key-encryption key wraps a handful of keys in its life. */
+function wrap(kek: Uint8Array, key: Uint8Array, bound: string): string {
+  const nonce = randomBytes(NONCE_BYTES);
+  const cipher = createCipheriv(ALGORITHM, kek, nonce).setAAD(Buffer.from(bound));
+  const sealed = [nonce, cipher.update(key), cipher.final(), cipher.getAuthTag()];
+  return Buffer.concat(sealed).toString('base64');
+}
+
+function unwrap(kek: Uint8Array, wrapped: string, bound: string): Uint8Array | undefined {
+  const bytes = Buffer.from(wrapped, 'base64');
+  if (bytes.length !== NONCE_BYTES + KEY_BYTES + TAG_BYTES) return undefined;
+  const decipher = createDecipheriv(ALGORITHM, kek, bytes.subarray(0, NONCE_BYTES));
+  decipher.setAAD(Buffer.from(bound));
+  decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
+  try {
+    const key = decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES));
+    return Buffer.concat([key, decipher.final()]);
+  } catch {
+    return undefined;
+  }
+}
+
+function locked(disk: Disk): ShoalError {
+  return new ShoalError(
+    'failed-precondition',
+    `the Raft log in ${disk.path} is locked: the key given does not open it`,
+  );
+}
+
+function unusable(disk: Disk, what: string, cause?: unknown): ShoalError {
+  return new ShoalError(
+    'failed-precondition',
+    `the file "${KEYS_FILE}" in ${disk.path} ${what}: without it the log cannot be read. Remove ` +
+      'this node from the managers, put the folder aside, and let it join again as a new member',
+    cause === undefined ? undefined : { cause },
+  );
+}
