@@ -10,6 +10,7 @@ import type {
   ForwardOutcome,
   HardState,
   Message,
+  ProgressView,
   ProposeResult,
   RaftId,
   RaftOptions,
@@ -37,6 +38,10 @@ export const OPTIONS: Omit<RaftOptions, 'id'> = {
 /** `a` as a full-length id. */
 export function raftId(name: string): RaftId {
   return name.padStart(25, '0') as RaftId;
+}
+
+export function nameOf(id: RaftId): string {
+  return id.replace(/^0+/, '');
 }
 
 export function entry(index: number, term: number, text = `${term}.${index}`): Entry {
@@ -67,6 +72,7 @@ export type MemberStart = Partial<{
 /** One core whose `Ready`s are carried out at once and in order, keeping what came out of them. */
 export class Member {
   readonly id: RaftId;
+  readonly #options: Partial<RaftOptions>;
   readonly log: MemoryLog;
   readonly core: RaftCore;
   hardState: HardState;
@@ -81,6 +87,7 @@ export class Member {
 
   constructor(name: string, start: MemberStart) {
     this.id = raftId(name);
+    this.#options = start.options ?? {};
     const { snapshot, entries = [] } = start;
     this.log = new MemoryLog({
       snapshot,
@@ -139,6 +146,31 @@ export class Member {
     this.toApply = [];
   }
 
+  /** A snapshot of its own at `index`, and the log gone up to `trailing` entries before it. */
+  compact(index: number, trailing = 0): SnapshotMeta {
+    const meta = { index, term: this.log.term(index) ?? 0, confState: this.status.confState };
+    this.log.setSnapshot(meta);
+    this.log.compact(index - trailing);
+    return meta;
+  }
+
+  /** What it knows, as the leader, of another member's log. */
+  progress(name: string): ProgressView {
+    const found = this.status.progress.find(({ id }) => id === raftId(name));
+    if (found === undefined) throw new Error(`the leader knows no ${name}`);
+    return found;
+  }
+
+  /** Its configuration in short: `abc`, `abc|d` with a learner, `bcd&abc` while joint. */
+  conf(): string {
+    const { voters, learners, votersOutgoing, learnersNext, autoLeave } = this.status.confState;
+    const names = (ids: readonly RaftId[]) => ids.map(nameOf).join('');
+    const outgoing = votersOutgoing.length > 0 ? `&${names(votersOutgoing)}` : '';
+    const others = learners.length > 0 ? `|${names(learners)}` : '';
+    const next = learnersNext.length > 0 ? ` then |${names(learnersNext)}` : '';
+    return `${names(voters)}${outgoing}${others}${next}${autoLeave ? ' auto' : ''}`;
+  }
+
   propose(...texts: readonly string[]): ProposeResult {
     return this.core.propose(texts.map(bytes));
   }
@@ -161,8 +193,8 @@ export class Member {
   /** As after a crash of the process: a new core from what is on disk. */
   restarted(): Member {
     const snapshot = this.log.snapshot();
-    return new Member(this.id.replace(/^0+/, ''), {
-      options: {},
+    return new Member(nameOf(this.id), {
+      options: this.#options,
       entries: this.log.entries(this.log.firstIndex(), this.log.lastIndex() + 1, 1 << 30),
       hardState: this.hardState,
       ...(snapshot && { snapshot }),
@@ -265,6 +297,29 @@ export class Group {
     return member;
   }
 
+  /** As after a crash of the process: what was not on disk is gone. */
+  restart(name: string): Member {
+    return this.add(this.get(name).restarted());
+  }
+
+  /** Whoever leads, in the newest term. */
+  leader(): Member {
+    const leaders = [...this.members.values()].filter(({ status }) => status.role === 'leader');
+    const [first] = leaders.sort((x, y) => y.status.term - x.status.term);
+    if (first === undefined) throw new Error('nobody leads');
+    return first;
+  }
+
+  /** The two sides hear nothing of each other. */
+  split(one: string, other: string): void {
+    for (const from of one) {
+      for (const to of other) {
+        this.cut.add(link(raftId(from), raftId(to)));
+        this.cut.add(link(raftId(to), raftId(from)));
+      }
+    }
+  }
+
   isolate(name: string): void {
     for (const other of this.members.keys()) {
       this.cut.add(link(raftId(name), other));
@@ -278,7 +333,7 @@ export class Group {
 
   roles(): Record<string, string> {
     return Object.fromEntries(
-      [...this.members.values()].map(({ id, status }) => [id.replace(/^0+/, ''), status.role]),
+      [...this.members.values()].map(({ id, status }) => [nameOf(id), status.role]),
     );
   }
 }
