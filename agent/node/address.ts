@@ -45,3 +45,22 @@ export function resolveAdvertised(asked: string, interfaces: readonly InterfaceA
     `advertise address must be a non-zero IP address or network interface, "${asked}" is neither`,
   );
 }
+
+/**
+ * The IP address to be reached at after a restart; `recorded` is that of before. The daemon's flag
+ * counts when it is another than it was; an address that was asked for stays, and so does one that
+ * this host still has. Else the host has moved, and it is found again the way it was found at first.
+ */
+export function advertisedNow(
+  recorded: string,
+  found: Readonly<{ asked: string; flag: string }> | undefined,
+  flag: string,
+  interfaces: readonly InterfaceAddress[],
+): string {
+  if (found === undefined) return recorded; // of a version that did not write it down
+  if (flag !== '' && flag !== found.flag) return resolveAdvertised(flag, interfaces);
+  const way = found.asked || flag;
+  const isNamed = way !== '' && !interfaces.some(({ name }) => name === way);
+  if (isNamed || interfaces.some(({ address }) => address === recorded)) return recorded;
+  return resolveAdvertised(way, interfaces);
+}

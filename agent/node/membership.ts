@@ -12,6 +12,7 @@ import {
 import type { TlsIdentity } from '../../shared/pki/identity.ts';
 import type { InitRequest, JoinRequest, Membership, NodeStanding } from '../engine/types.ts';
 import {
+  advertisedNow,
   type InterfaceAddress,
   joinHostPort,
   resolveAdvertised,
@@ -115,7 +116,9 @@ export class NodeMembership implements Membership {
   /** At the start of the daemon: goes on with the membership it had. */
   async resume(record: NodeRecord, identity: TlsIdentity): Promise<void> {
     const remotes = record.managers.map(({ address }) => address);
-    this.#side = await this.#deps.startSide(record, identity, { kind: 'run', remotes });
+    const moved = this.#whereItIs(record);
+    if (moved !== record) await this.#deps.store.saveRecord(moved);
+    this.#side = await this.#deps.startSide(moved, identity, { kind: 'run', remotes });
     this.#state = 'active';
   }
 
@@ -324,6 +327,27 @@ export class NodeMembership implements Membership {
     this.#error = '';
   }
 
+  /** The record under the addresses that this host has now; the same one when it has not moved. */
+  #whereItIs(record: NodeRecord): NodeRecord {
+    const { advertiseAddress: flag, interfaces, log } = this.#deps;
+    const before = splitHostPort(record.advertiseAddress, CONTROL_PORT);
+    let host: string;
+    try {
+      host = advertisedNow(before.host, record.advertise, flag, interfaces());
+    } catch (error) {
+      log.warn('keeping the address of before', { error: messageOf(error) });
+      return record;
+    }
+    if (host === before.host) return record;
+    log.warn('this host has another address now', { before: before.host, now: host });
+    return {
+      ...record,
+      advertiseAddress: joinHostPort(host, before.port),
+      advertise: { asked: record.advertise?.asked ?? '', flag },
+      dataPathAddress: record.dataPathAddress === before.host ? host : record.dataPathAddress,
+    };
+  }
+
   #addresses(request: {
     listenAddress: string;
     advertiseAddress: string;
@@ -343,6 +367,7 @@ export class NodeMembership implements Membership {
     return {
       listenAddress: joinHostPort(listenHost, listen.port),
       advertiseAddress: joinHostPort(host, asked.port),
+      advertise: { asked: asked.host, flag: this.#deps.advertiseAddress },
       dataPathAddress:
         request.dataPathAddress === ''
           ? host

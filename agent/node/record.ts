@@ -8,6 +8,8 @@ export type NodeRecord = Readonly<{
   /** host:port. */
   listenAddress: string;
   advertiseAddress: string;
+  /** How that one was found: what the request asked for, and the daemon's flag then; '' for nothing. */
+  advertise?: Readonly<{ asked: string; flag: string }>;
   /** IP address, where VXLAN packets for this node go. */
   dataPathAddress: string;
   dataPathPort: number;
