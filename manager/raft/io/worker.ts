@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { consoleLog } from '../../../shared/io/console-log.ts';
+import { trimWhenIdle } from '../../../shared/io/idle-trim.ts';
 import { IdentityHolder } from '../../../shared/pki/identity.ts';
 import { buffersOf, type FromNode, type ToNode, toPlain } from '../protocol.ts';
 import { type RunningNode, runNode } from './run-node.ts';
@@ -38,6 +39,7 @@ try {
     },
   );
   for (const batch of early) node.take(batch);
+  trimWhenIdle();
 } catch (error) {
   post([{ kind: 'fatal', error: toPlain(error) }]);
   port.close();
