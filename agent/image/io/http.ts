@@ -1,6 +1,9 @@
-import { type IncomingHttpHeaders, type IncomingMessage, request as plainRequest } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Agent, request as tlsRequest } from 'node:https';
 import { messageOf, ShoalError } from '../../../shared/errors.ts';
+
+// An import of node:http reads all its names, and so loads the whole of fetch and WebSocket: 1 MiB.
+const { request: plainRequest } = process.getBuiltinModule('node:http');
 
 export type HttpResponse = Readonly<{
   status: number;
