@@ -2,12 +2,14 @@ import { type CompactionPolicy, compactTo, snapshotDue } from './compaction.ts';
 import { entryBytes } from './log.ts';
 import { encodeDirectory, type MemberBook } from './members.ts';
 import type { MemoryLog } from './memory-log.ts';
-import type { NodeStorage, SnapshotSink } from './ports.ts';
+import { DiskFullError, type NodeStorage, type SnapshotSink } from './ports.ts';
 import type { Entry, SnapshotMeta } from './types.ts';
 
 /** A snapshot is also due after this much, so that the log in memory stays bounded. */
 const SNAPSHOT_EVERY_BYTES = 32 << 20;
 const TRAILING_BYTES = 8 << 20;
+/** Entries before the next attempt, after one for which the disk had no room. */
+const RETRY_ENTRIES = 1_000;
 
 export type SnapshotPorts = Readonly<{
   storage: NodeStorage;
@@ -27,6 +29,7 @@ export class NodeSnapshots {
   #taking: { meta: SnapshotMeta; sink: SnapshotSink } | undefined;
   #committing = false;
   #bytes = 0;
+  #notBefore = 0;
   constructor(ports: SnapshotPorts, policy: CompactionPolicy) {
     this.#ports = ports;
     this.#policy = policy;
@@ -45,7 +48,7 @@ export class NodeSnapshots {
     if (this.#asked || this.#committing) return;
     const last = this.#ports.view.snapshot()?.index ?? 0;
     const due = snapshotDue(this.#policy, index, last) || this.#bytes >= SNAPSHOT_EVERY_BYTES;
-    if (!due || index <= last) return;
+    if (!due || index <= last || index < this.#notBefore) return;
     this.#asked = true;
     this.#bytes = 0;
     this.#ports.ask();
@@ -59,13 +62,16 @@ export class NodeSnapshots {
     if (term === undefined || index <= (view.snapshot()?.index ?? 0)) return;
     const { confState, directory } = book.asOf(index);
     const meta = { index, term, confState };
-    const sink = storage.beginSnapshot(meta);
-    this.#taking = { meta, sink };
-    sink.write(encodeDirectory(directory));
+    this.#withRoom(index, () => {
+      const sink = storage.beginSnapshot(meta);
+      this.#taking = { meta, sink };
+      sink.write(encodeDirectory(directory));
+    });
   }
 
   chunk(chunk: Uint8Array): void {
-    this.#taking?.sink.write(chunk);
+    const taking = this.#taking;
+    if (taking !== undefined) this.#withRoom(taking.meta.index, () => taking.sink.write(chunk));
   }
 
   end(ok: boolean): void {
@@ -79,13 +85,33 @@ export class NodeSnapshots {
     }
     this.#committing = true;
     taking.sink.commit().then(
-      () => this.#guard(() => this.#committed(taking.meta)),
-      (error: unknown) => this.#ports.fatal(error),
+      () =>
+        this.#guard(() => this.#withRoom(taking.meta.index, () => this.#committed(taking.meta))),
+      (error: unknown) => {
+        this.#committing = false;
+        taking.sink.abort();
+        this.#guard(() =>
+          this.#withRoom(taking.meta.index, () => {
+            throw error;
+          }),
+        );
+      },
     );
   }
 
   close(): void {
     this.#drop();
+  }
+
+  /** A full disk ends this snapshot, and no more: the log stays longer, and later there is another. */
+  #withRoom(index: number, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (!(error instanceof DiskFullError)) throw error;
+      this.#drop();
+      this.#notBefore = index + RETRY_ENTRIES;
+    }
   }
 
   #drop(): void {

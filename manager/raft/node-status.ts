@@ -10,17 +10,19 @@ export type StatusInput = Readonly<{
   leaderFromIndex: number | undefined;
   tickMs: number;
   removed: boolean;
+  /** Stands still for want of room: it leads nobody, and follows nobody. */
+  parked: boolean;
 }>;
 
 /** What the client is told of this member, and of the others as far as it knows. */
 export function statusOf({ raft, book, isActive, ...rest }: StatusInput): NodeStatus {
   const progress = new Map(raft.progress.map((view) => [view.id, view]));
-  const leads = raft.role === 'leader';
+  const leads = raft.role === 'leader' && !rest.parked;
   return {
     raftId: raft.id,
-    role: raft.role,
+    role: rest.parked ? 'follower' : raft.role,
     term: raft.term,
-    leader: raft.leader,
+    leader: rest.parked ? undefined : raft.leader,
     leaderFromIndex: leads ? rest.leaderFromIndex : undefined,
     commitIndex: raft.commit,
     leaderSilentMs: raft.leader === undefined ? undefined : raft.ticksSinceLeader * rest.tickMs,

@@ -5,6 +5,7 @@ import type { Random } from '../../shared/random.ts';
 import { unreachable } from '../../shared/unreachable.ts';
 import { EMPTY_CONF } from './conf-change.ts';
 import { RaftCore } from './core.ts';
+import { refusedForRoom } from './full-disk.ts';
 import { broken } from './invariant.ts';
 import { decodeDirectory, MemberBook, reachable } from './members.ts';
 import { MemoryLog } from './memory-log.ts';
@@ -13,7 +14,7 @@ import { NodeProposals } from './node-proposals.ts';
 import { NodeSnapshots } from './node-snapshots.ts';
 import { type NodeConfig, noteRemoved, prepare } from './node-start.ts';
 import { statusOf } from './node-status.ts';
-import type { NodeStorage, PeerTransport, SnapshotSink } from './ports.ts';
+import { DiskFullError, type NodeStorage, type PeerTransport, type SnapshotSink } from './ports.ts';
 import { type FromNode, type PlainError, pack, type ToNode, toPlain, unpack } from './protocol.ts';
 import {
   type Entry,
@@ -89,6 +90,8 @@ export class RaftNode {
   #handedOut: number;
   #acknowledged: number;
   #stuckTicks = 0;
+  /** Waits for room on the disk, and everything else with it. */
+  #parked: Ready | undefined;
 
   /** Loads the log; throws `failed-precondition` when it cannot be trusted or is another member's. */
   constructor(config: NodeConfig, ports: NodePorts) {
@@ -186,12 +189,18 @@ export class RaftNode {
   // ----------------------------------------------------------------------------------------- inputs
 
   #takeOne(message: ToNode): void {
+    const refused = this.#ports.storage.full ? refusedForRoom(message) : undefined;
+    if (refused !== undefined) {
+      this.#post(refused);
+      return;
+    }
     switch (message.kind) {
       case 'propose':
         this.#proposals.propose(message.firstId, unpack(message.lengths, message.bytes));
         break;
       case 'read':
-        this.#raft.readIndex(message.context);
+        if (this.#parked === undefined) this.#raft.readIndex(message.context);
+        else this.#post({ kind: 'read-dropped', context: message.context });
         break;
       case 'applied':
         this.#acknowledged = Math.max(this.#acknowledged, message.index);
@@ -232,6 +241,7 @@ export class RaftNode {
 
   #step(message: Message): void {
     this.#heardTick.set(message.from, this.#ticks);
+    if (this.#parked !== undefined) return; // as if it had been lost on its way
     this.#guard(() => this.#raft.step(message));
   }
 
@@ -255,11 +265,25 @@ export class RaftNode {
 
   #tick(): void {
     this.#ticks++;
+    this.#ports.storage.idle();
+    if (this.#parked !== undefined) {
+      this.#retryParked(this.#parked);
+      return;
+    }
     this.#raft.tick();
     this.#admin.tick();
-    this.#ports.storage.idle();
+    this.#checkRoom();
     if (this.#ticks % STATUS_TICKS === 0) this.#statusDue = true;
     this.#checkStuck();
+  }
+
+  /** A leader whose disk is about to be full hands over while it still can. */
+  #checkRoom(): void {
+    const { electionTicks } = this.#config.timing;
+    if (!this.#ports.storage.full || this.#ticks % electionTicks !== 0) return;
+    if (this.#leaderFromIndex === undefined) return;
+    this.#ports.log.error('the disk is full: handing over leadership');
+    this.#admin.transfer(0, undefined);
   }
 
   #checkStuck(): void {
@@ -303,7 +327,12 @@ export class RaftNode {
   }
 
   #turn(): void {
-    while (this.#raft.hasReady()) this.#carryOut(this.#raft.ready());
+    while (this.#parked === undefined && this.#raft.hasReady()) {
+      const ready = this.#raft.ready();
+      this.#sendAll(ready.messages);
+      if (this.#keep(ready)) this.#carryOut(ready);
+      else this.#park(ready);
+    }
     if (this.#statusDue) {
       this.#statusDue = false;
       const status = statusOf({
@@ -313,19 +342,18 @@ export class RaftNode {
         leaderFromIndex: this.#leaderFromIndex,
         tickMs: this.#config.timing.tickMs,
         removed: this.#removed,
+        parked: this.#parked !== undefined,
       });
       this.#post({ kind: 'status', status });
     }
     this.#flushOutbox();
   }
 
-  /** The order is Raft's promise: see `Ready`. */
-  #carryOut(ready: Ready): void {
-    const { storage } = this.#ports;
-    const { hardState, snapshot, entries } = ready;
-    this.#sendAll(ready.messages);
-    if (hardState !== undefined || snapshot !== undefined || entries.length > 0) {
-      storage.append(
+  /** On disk when it returns true; false when there is no room for it. */
+  #keep({ hardState, snapshot, entries, mustSync }: Ready): boolean {
+    if (hardState === undefined && snapshot === undefined && entries.length === 0) return true;
+    try {
+      this.#ports.storage.append(
         {
           ...(hardState === undefined ? {} : { hardState }),
           ...(snapshot === undefined
@@ -333,9 +361,37 @@ export class RaftNode {
             : { snapshot: { meta: snapshot, body: this.#bodyOf(snapshot) } }),
           entries,
         },
-        { lazy: !ready.mustSync },
+        { lazy: !mustSync },
       );
+      return true;
+    } catch (error) {
+      if (error instanceof DiskFullError) return false;
+      throw error;
     }
+  }
+
+  /**
+   * Without room this member stands still, as if its process were paused: it hears nothing, says
+   * nothing and no time passes, so that it breaks no promise. The others elect another leader.
+   */
+  #park(ready: Ready): void {
+    this.#parked = ready;
+    this.#statusDue = true;
+    this.#ports.log.error('the disk is full: this manager takes no part until there is room');
+    this.#proposals.close();
+  }
+
+  #retryParked(ready: Ready): void {
+    if (!this.#keep(ready)) return;
+    this.#parked = undefined;
+    this.#ports.log.info('there is room on the disk again');
+    this.#carryOut(ready);
+    this.#statusDue = true;
+  }
+
+  /** What is durable counts. The order is Raft's promise: see `Ready`. */
+  #carryOut(ready: Ready): void {
+    const { snapshot, entries } = ready;
     if (snapshot !== undefined) this.#view.install(snapshot);
     this.#view.append(entries);
     if (entries.some(({ type }) => type === 'conf-change')) {

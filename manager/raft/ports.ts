@@ -18,7 +18,7 @@ export class DiskFullError extends ShoalError {
 
 /** A snapshot being written. Nothing is visible under its name before a commit is done. */
 export interface SnapshotSink {
-  /** Throws when the disk fails: the sink is then of no use any more, `abort` it. */
+  /** Throws when the disk fails (DiskFullError: is full): the sink is then of no use any more, `abort` it. */
   write(chunk: Uint8Array): void;
   /** On disk when it resolves. Waits for the disk outside of this thread. */
   commit(): Promise<void>;

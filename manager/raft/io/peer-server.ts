@@ -210,6 +210,7 @@ class Incoming {
       this.#ports.events.message(snapshot.message);
       this.#answer(FRAME.snapshotDone);
     } catch (error) {
+      snapshot.sink.abort();
       this.#ports.log.error('a snapshot could not be kept', { error: messageOf(error) });
       this.#socket.destroy();
     }

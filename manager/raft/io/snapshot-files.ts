@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { ShoalError } from '../../../shared/errors.ts';
 import { decodeSnapshotMeta, encodeSnapshotMeta } from '../codec.ts';
-import type { SnapshotSink } from '../ports.ts';
+import { DiskFullError, type SnapshotSink } from '../ports.ts';
 import type { SnapshotMeta } from '../types.ts';
-import type { Disk, DiskFile } from './disk.ts';
+import { type Disk, type DiskFile, isDiskFull } from './disk.ts';
 import type { LogKeys } from './log-keys.ts';
 import { FileCipher, SALT_BYTES, TAG_BYTES } from './wal/cipher.ts';
 import type { Place } from './wal/content.ts';
@@ -140,7 +140,7 @@ class FileSink implements FileSnapshotSink {
     const { id, key } = keys.current;
     const salt = randomBytes(SALT_BYTES);
     this.#cipher = new FileCipher(key, salt, PURPOSE);
-    this.#file = disk.create(temporary);
+    this.#file = this.#withRoom(() => disk.create(temporary));
     try {
       this.#put(u32(MAGIC), Buffer.from(id, 'hex'), salt);
       this.#seal(encodeSnapshotMeta(meta));
@@ -160,13 +160,15 @@ class FileSink implements FileSnapshotSink {
 
   async commit(): Promise<void> {
     this.#end();
-    await this.#file.syncSoon();
+    await this.#file.syncSoon().catch((error: unknown) => {
+      throw this.#roomOr(error);
+    });
     this.#publish();
   }
 
   commitSync(): void {
     this.#end();
-    this.#file.sync();
+    this.#withRoom(() => this.#file.sync());
     this.#publish();
   }
 
@@ -192,6 +194,18 @@ class FileSink implements FileSnapshotSink {
     this.#disk.syncFolder();
   }
 
+  #withRoom<T>(work: () => T): T {
+    try {
+      return work();
+    } catch (error) {
+      throw this.#roomOr(error);
+    }
+  }
+
+  #roomOr(error: unknown): unknown {
+    return isDiskFull(error) ? new DiskFullError(this.#disk.path, { cause: error }) : error;
+  }
+
   #seal(chunk: Uint8Array): void {
     const bytes = new Uint8Array(4 + chunk.length + TAG_BYTES);
     const length = chunk.length + TAG_BYTES;
@@ -203,7 +217,7 @@ class FileSink implements FileSnapshotSink {
   #put(...parts: readonly Uint8Array[]): void {
     for (const part of parts) {
       this.#crc = crc32(part, this.#crc);
-      this.#file.write(part, this.#at);
+      this.#withRoom(() => this.#file.write(part, this.#at));
       this.#at += part.length;
     }
   }

@@ -2,11 +2,12 @@ import test from 'ava';
 import { MemoryLog } from '../../../manager/raft/memory-log.ts';
 import { RaftNode } from '../../../manager/raft/node.ts';
 import { DEFAULT_TIMING, type NodeStart } from '../../../manager/raft/node-start.ts';
-import type {
-  NodeStorage,
-  PeerTransport,
-  SnapshotSink,
-  TransportEvents,
+import {
+  DiskFullError,
+  type NodeStorage,
+  type PeerTransport,
+  type SnapshotSink,
+  type TransportEvents,
 } from '../../../manager/raft/ports.ts';
 import { type FromNode, pack } from '../../../manager/raft/protocol.ts';
 import type {
@@ -38,7 +39,7 @@ class Disk implements NodeStorage {
   hardState: LoadedState['hardState'] = { term: 0, vote: undefined, commit: 0 };
   broken = false;
   full = false;
-  full = false;
+  snapshotsFail = false;
   constructor(events: string[]) {
     this.#events = events;
   }
@@ -54,6 +55,7 @@ class Disk implements NodeStorage {
   }
   append(batch: DurableBatch, options?: { lazy: boolean }): void {
     if (this.broken) throw new Error('EIO: the disk is gone');
+    if (this.full) throw new DiskFullError('here');
     if (batch.hardState !== undefined) this.hardState = batch.hardState;
     if (batch.snapshot !== undefined) {
       const { meta, body } = batch.snapshot;
@@ -78,7 +80,10 @@ class Disk implements NodeStorage {
   beginSnapshot(meta: SnapshotMeta): SnapshotSink {
     const chunks: Uint8Array[] = [];
     return {
-      write: (chunk) => void chunks.push(chunk),
+      write: (chunk) => {
+        if (this.snapshotsFail) throw new DiskFullError('here');
+        chunks.push(chunk);
+      },
       commit: async () => void this.snapshots.set(meta.index, { meta, chunks }),
       abort: () => undefined,
     };
@@ -424,4 +429,70 @@ test('a leader whose state machine is stuck hands over', (t) => {
     world.ticks(1);
   }
   t.true(world.links.sent.some(({ type, to }) => type === 'timeout-now' && to === id('b')));
+});
+
+test('a leader without room stands still, says that it does not lead, and goes on when there is room', (t) => {
+  const world = alone();
+  world.propose(1, 'kept');
+  const last = () => world.of('status').at(-1)?.status;
+  const applied = () => world.of('entries').at(-1)?.done;
+  const data = pack([Uint8Array.of(1)]);
+  world.node.take([{ kind: 'propose', firstId: 7, ...data }]);
+  world.disk.full = true; // between the proposal and its write
+  world.run();
+  t.is(last()?.role, 'follower');
+  t.deepEqual(applied(), [1, 3], 'nothing is committed');
+  t.deepEqual(
+    world.of('failed').map(({ firstId, error }) => [firstId, error.code]),
+    [[7, 'unknown-outcome']],
+  );
+  world.propose(8, 'refused');
+  t.is(world.of('failed').at(-1)?.error.code, 'resource-exhausted');
+  world.node.take([{ kind: 'read', context: 5 }]);
+  world.run();
+  t.is(world.of('read-dropped').at(-1)?.context, 5);
+  world.ticks(50);
+  world.disk.full = false;
+  world.ticks(1);
+  t.is(last()?.role, 'leader');
+  world.propose(9, 'again');
+  t.deepEqual(applied(), [9, 5], 'the one of unknown outcome was the fourth');
+});
+
+test('a follower without room acknowledges nothing until it has kept it', (t) => {
+  const world = follower();
+  world.disk.full = true;
+  world.hear(append(0, [entry(1)]));
+  world.ticks(100);
+  world.hear(append(1, [entry(2)]));
+  t.deepEqual(world.links.sent, [], 'no reply, and no campaign');
+  world.disk.full = false;
+  world.ticks(1);
+  const replies = world.links.sent.filter(({ type }) => type === 'append-reply');
+  t.deepEqual(
+    replies.map((reply) => reply.type === 'append-reply' && reply.index),
+    [1],
+  );
+});
+
+test('a snapshot for which there is no room is given up, and taken later', (t) => {
+  const world = alone();
+  const words = Array.from({ length: 30 }, (_, i) => `${i}`);
+  world.propose(1, ...words);
+  world.node.take([{ kind: 'applied', index: 32 }]);
+  world.run();
+  t.is(world.of('take-snapshot').length, 1);
+  world.disk.snapshotsFail = true;
+  world.node.take([
+    { kind: 'snapshot-begin', index: 32 },
+    { kind: 'snapshot-chunk', chunk: Uint8Array.of(1) },
+    { kind: 'snapshot-end', ok: true },
+  ]);
+  world.run();
+  t.deepEqual(world.of('fatal'), []);
+  world.disk.snapshotsFail = false;
+  world.propose(100, ...Array.from({ length: 1_000 }, (_, i) => `${i}`));
+  world.node.take([{ kind: 'applied', index: 1_032 }]);
+  world.run();
+  t.is(world.of('take-snapshot').length, 2);
 });
