@@ -7,6 +7,7 @@ import { isTerminal } from '../../shared/model/task-state.ts';
 import type { Container } from '../runtime/types.ts';
 import { AssignmentSet } from './assignment-set.ts';
 import { localTask, TASK_ID_LABEL } from './container-config.ts';
+import { removeWithVolumes } from './remove-container.ts';
 import { type RunnerDeps, TaskRunner } from './runner.ts';
 
 /** Keeps the last assignments over a restart; without secrets. */
@@ -136,10 +137,10 @@ export class TaskManager {
 
   #dropOrphans(): void {
     if (!this.#synchronized) return;
-    const { runtime, dataPlane, log } = this.#deps;
+    const { dataPlane, log } = this.#deps;
     for (const [taskId, container] of this.#orphans) {
       Promise.all([
-        runtime.remove(container.config.id, { force: true }),
+        removeWithVolumes(this.#deps, container.config.id),
         dataPlane.detach(taskId),
       ]).catch((error) =>
         log.warn('cannot remove a left-over container', {

@@ -24,6 +24,7 @@ import {
   volumeRequests,
 } from './container-config.ts';
 import { type Health, monitorHealth } from './health.ts';
+import { type AnonymousVolumes, removeWithVolumes } from './remove-container.ts';
 import { signalNumber } from './signals.ts';
 
 /** How the runner sees the rest of the agent. */
@@ -43,7 +44,7 @@ export type RunnerDeps = Readonly<{
   log: Log;
 }>;
 
-export interface VolumeSource {
+export interface VolumeSource extends AnonymousVolumes {
   /** The named volume, made when it is missing; an empty name makes an anonymous one. */
   ensure(
     name: string,
@@ -413,7 +414,7 @@ export class TaskRunner {
     if (id === undefined) return;
     for (let delayMs = RETRY_FIRST_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MOST_MS)) {
       try {
-        await this.#deps.runtime.remove(id, { force: true });
+        await removeWithVolumes(this.#deps, id);
         return;
       } catch (error) {
         this.#deps.log.warn('cannot remove a container', {

@@ -28,6 +28,8 @@ export interface Volumes {
     name: string,
     options: Readonly<{ force: boolean; users: readonly string[] }>,
   ): Promise<void>;
+  /** Of these volumes those that nobody named, with their files: their container is gone. */
+  removeAnonymous(names: readonly string[]): Promise<void>;
   /** Bytes of its files. */
   sizeBytes(name: string): Promise<number>;
 }

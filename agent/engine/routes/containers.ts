@@ -235,16 +235,9 @@ async function remove(deps: EngineDeps, call: Call): Promise<Reply> {
   }
   await deps.runtime.remove(config.id, { force });
   deps.events.publish(containerEvent(config, 'destroy'));
-  if (isTrue(call.query.get('v'))) await removeAnonymousVolumes(deps, container);
-  return empty(204);
-}
-
-async function removeAnonymousVolumes(deps: EngineDeps, { config }: Container): Promise<void> {
-  const anonymous = new Set(
-    (await deps.volumes.list()).filter((volume) => volume.anonymous).map(({ name }) => name),
-  );
-  for (const mount of config.mounts) {
-    if (mount.type !== 'volume' || !anonymous.has(mount.name)) continue;
-    await deps.volumes.remove(mount.name, { force: true, users: [] });
+  if (isTrue(call.query.get('v'))) {
+    const names = config.mounts.flatMap((mount) => (mount.type === 'volume' ? [mount.name] : []));
+    await deps.volumes.removeAnonymous(names);
   }
+  return empty(204);
 }

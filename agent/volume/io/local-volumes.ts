@@ -73,6 +73,12 @@ export class LocalVolumes implements Volumes {
     await rm(join(this.#directory, name), { recursive: true, force: true });
   }
 
+  async removeAnonymous(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      if ((await this.#read(name))?.anonymous) await this.remove(name, { force: true, users: [] });
+    }
+  }
+
   async sizeBytes(name: string): Promise<number> {
     const { mountpoint } = await this.get(name);
     let total = 0;

@@ -19,11 +19,18 @@ function setUp() {
   const clock = new ManualClock();
   const reports: TaskStatus[] = [];
   let next = 0;
+  const offered: string[] = [];
+  const volumes = {
+    ensure: async (name: string) => ({ name, mountpoint: `/volumes/${name}` }),
+    removeAnonymous: async (names: readonly string[]) => {
+      offered.push(...names);
+    },
+  };
   const deps: RunnerDeps = {
     runtime: runtime as unknown as Runtime,
     images: images as unknown as Images,
     dataPlane: dataPlane as unknown as DataPlane,
-    volumes: { ensure: async (name) => ({ name, mountpoint: `/volumes/${name}` }) },
+    volumes,
     host: { nodeId: 'node', hostname: 'h1', architecture: 'x86_64', os: 'linux' },
     secret: () => undefined,
     config: () => undefined,
@@ -35,7 +42,7 @@ function setUp() {
     log: silentLog,
   };
   const states = () => reports.map(({ state }) => taskStateName(state));
-  return { runtime, dataPlane, images, clock, reports, deps, states };
+  return { runtime, dataPlane, images, clock, reports, deps, states, offered };
 }
 
 const wanted = (fields: Partial<Task> = {}): Task =>
@@ -116,6 +123,21 @@ test('REMOVE stops and removes the container', async (t) => {
   await runner.done;
   t.is(runtime.log.at(-1), 'remove');
   t.is(runtime.lives.size, 0);
+});
+
+test('volumes are offered for removal with their container, and not before', async (t) => {
+  const { deps, runtime, offered } = setUp();
+  const mount = { type: 'volume', source: 'data', target: '/data' };
+  const task = wanted({ spec: { container: { image: 'web:1', mounts: [mount] } } } as never);
+  const runner = new TaskRunner(deps, task, undefined);
+  await settle();
+  t.is(runtime.lives.size, 1);
+  runner.update(stopped(task));
+  await settle();
+  t.deepEqual(offered, []);
+  runner.remove();
+  await runner.done;
+  t.deepEqual(offered, ['data']);
 });
 
 test('an image that is not there rejects the task; nothing was started', async (t) => {

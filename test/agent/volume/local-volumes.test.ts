@@ -75,3 +75,13 @@ test('a folder that is half made or half removed is no volume, and can be made',
   await volumes.ensure('half');
   t.is((await volumes.get('half')).name, 'half');
 });
+
+test('removeAnonymous() leaves volumes that somebody named', async (t) => {
+  const { volumes } = await volumesIn(t);
+  const [named, anonymous] = [await volumes.ensure('data'), await volumes.ensure('')];
+  await volumes.removeAnonymous([named.name, anonymous.name, 'gone']);
+  t.deepEqual(
+    (await volumes.list()).map(({ name }) => name),
+    ['data'],
+  );
+});
