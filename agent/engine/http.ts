@@ -34,7 +34,7 @@ export type Reply =
   | Readonly<{
       kind: 'text';
       status: number;
-      body: string;
+      body: string | Buffer;
       contentType: string;
       headers?: Readonly<Record<string, string>>;
     }>
@@ -60,11 +60,20 @@ export const RAW_STREAM = 'application/vnd.docker.raw-stream';
 export const MULTIPLEXED_STREAM = 'application/vnd.docker.multiplexed-stream';
 
 export const json = (body: unknown, status = 200): Reply => ({ kind: 'json', status, body });
+const OPEN = Buffer.from('[');
+const BETWEEN = Buffer.from(',');
+const CLOSE = Buffer.from(']');
+const END = Buffer.from('\n');
+
 /** JSON that is text already. */
-export const jsonText = (text: string, status = 200): Reply => ({
+export const jsonText = (text: Buffer): Reply => jsonParts([text]);
+/** A list of such texts. */
+export const jsonTexts = (items: readonly Buffer[]): Reply =>
+  jsonParts([OPEN, ...items.flatMap((item, i) => (i === 0 ? [item] : [BETWEEN, item])), CLOSE]);
+const jsonParts = (parts: Buffer[]): Reply => ({
   kind: 'text',
-  status,
-  body: `${text}\n`,
+  status: 200,
+  body: Buffer.concat([...parts, END]),
   contentType: 'application/json',
 });
 export const empty = (status = 200): Reply => ({ kind: 'empty', status });

@@ -26,7 +26,7 @@ import { removeNode, updateNode, withManagerState } from './nodes.ts';
 import { type RecentChange, RecentChanges } from './recent.ts';
 import { redact } from './redact.ts';
 import { invalid, unimplemented } from './refuse.ts';
-import { createService, removeService, updateService } from './services.ts';
+import { claimsPorts, createService, removeService, updateService } from './services.ts';
 import { Turns } from './turns.ts';
 
 /** A whole list. `serviceStatus` is empty or as long as `objects`. */
@@ -95,12 +95,15 @@ export class Control {
     switch (kind.$case) {
       case 'service': {
         const spec = required(kind.value.spec, 'service');
-        const id = await this.#inTurn(() => createService(this.#deps, spec, signal), signal);
+        const create = () => createService(this.#deps, spec, signal);
+        const id = claimsPorts(spec)
+          ? await this.#turns.alone(create, signal)
+          : await this.#turns.together(create, signal);
         return this.#answer('service', id);
       }
       case 'network': {
         const spec = required(kind.value.spec, 'network');
-        const id = await this.#inTurn(() => createNetwork(this.#deps, spec, signal), signal);
+        const id = await this.#turns.alone(() => createNetwork(this.#deps, spec, signal), signal);
         return this.#answer('network', id);
       }
       case 'secret':
@@ -122,12 +125,17 @@ export class Control {
       case 'service': {
         const options = { version, rollback, registryAuthFrom };
         const update = () => updateService(this.#deps, id, kind.value.spec, options, signal);
-        return this.#answer('service', await this.#inTurn(update, signal));
+        // What a rollback leads to is known only once it is its turn.
+        const updated =
+          rollback || claimsPorts(kind.value.spec)
+            ? await this.#turns.alone(update, signal)
+            : await this.#turns.together(update, signal);
+        return this.#answer('service', updated);
       }
       case 'node': {
         const spec = required(kind.value.spec, 'node');
         const update = () => updateNode(this.#deps, id, version, spec, signal);
-        return this.#answer('node', await this.#inTurn(update, signal));
+        return this.#answer('node', await this.#turns.alone(update, signal));
       }
       case 'secret':
       case 'config': {
@@ -148,12 +156,12 @@ export class Control {
       case 'service':
         return await removeService(this.#deps, id, signal);
       case 'network':
-        return await this.#inTurn(() => removeNetwork(this.#deps, id, signal), signal);
+        return await this.#turns.alone(() => removeNetwork(this.#deps, id, signal), signal);
       case 'secret':
       case 'config':
-        return await this.#inTurn(() => removeFile(this.#deps, kind, id, signal), signal);
+        return await this.#turns.alone(() => removeFile(this.#deps, kind, id, signal), signal);
       case 'node':
-        return await this.#inTurn(() => removeNode(this.#deps, id, force, signal), signal);
+        return await this.#turns.alone(() => removeNode(this.#deps, id, force, signal), signal);
       case 'task':
         throw invalid('a task cannot be removed by a client: scale or update its service');
     }
@@ -232,10 +240,6 @@ export class Control {
 
   async #barrier(stale: boolean, signal: AbortSignal | undefined): Promise<void> {
     if (!stale) await this.#deps.consensus.readBarrier(signal);
-  }
-
-  #inTurn<T>(fn: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-    return this.#turns.run(fn, signal);
   }
 }
 

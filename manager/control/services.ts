@@ -20,6 +20,14 @@ export type ServiceUpdateOptions = Readonly<{
   registryAuthFrom: string;
 }>;
 
+/**
+ * Whether it must look at all other services before it is stored: the only thing two of them can take
+ * from each other that is not checked when it is applied (as names and versions are).
+ */
+export function claimsPorts(spec: ServiceSpec | undefined): boolean {
+  return spec?.endpoint?.ports.some(({ publishedPort }) => publishedPort !== 0) ?? false;
+}
+
 export async function createService(
   { store, writer, random }: ControlDeps,
   given: ServiceSpec,

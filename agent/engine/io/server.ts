@@ -248,7 +248,7 @@ function flat(reply: Exclude<Reply, { kind: 'stream' | 'hijack' }>): {
       return { status: reply.status, body, headers };
     }
     case 'text': {
-      const body = Buffer.from(reply.body);
+      const body = typeof reply.body === 'string' ? Buffer.from(reply.body) : reply.body;
       const headers = {
         ...reply.headers,
         'Content-Type': reply.contentType,

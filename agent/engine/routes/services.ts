@@ -2,7 +2,16 @@ import type { ListRequest, ServiceStatusCount } from '../../../shared/gen/shoal/
 import { Service, type ServiceSpec } from '../../../shared/gen/shoal/v1/objects.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type Filters, parseFilters, valuesIn } from '../filters.ts';
-import { type Call, empty, HttpError, isTrue, json, jsonText, type Reply } from '../http.ts';
+import {
+  type Call,
+  empty,
+  HttpError,
+  isTrue,
+  json,
+  jsonText,
+  jsonTexts,
+  type Reply,
+} from '../http.ts';
 import { serviceJson, serviceSpec } from '../json/service.ts';
 import { Rendered } from '../rendered.ts';
 import type { Route } from '../router.ts';
@@ -38,7 +47,7 @@ async function list(deps: EngineDeps, rendered: Rendered<Service>, call: Call): 
     const status = serviceStatus[index];
     return withStatus && status !== undefined ? withField(text, statusField(status)) : text;
   });
-  return jsonText(`[${texts.join(',')}]`);
+  return jsonTexts(texts);
 }
 
 function statusField(status: ServiceStatusCount): string {
@@ -50,8 +59,8 @@ function statusField(status: ServiceStatusCount): string {
 }
 
 /** The text of an object with one more field. */
-function withField(text: string, field: string): string {
-  return `${text.slice(0, -1)},${field}}`;
+function withField(text: Buffer, field: string): Buffer {
+  return Buffer.concat([text.subarray(0, -1), Buffer.from(`,${field}}`)]);
 }
 
 const MODE_WORDS = ['replicated', 'global', 'replicated-job', 'global-job'];

@@ -327,10 +327,10 @@ test('Rendered renders each version once, and forgets the oldest beyond its room
   });
   const at = (version: number, allocationError = '') =>
     serviceFixture({ id: 'a', meta: { version }, allocationError });
-  t.is(rendered.textOf(at(1)), '{"id":"a","allocationError":""}');
+  t.is(rendered.textOf(at(1)).toString(), '{"id":"a","allocationError":""}');
   rendered.textOf(at(1));
   t.is(renderings, 1);
-  t.is(rendered.textOf(at(2, 'no room')), '{"id":"a","allocationError":"no room"}');
+  t.is(rendered.textOf(at(2, 'no room')).toString(), '{"id":"a","allocationError":"no room"}');
   t.is(renderings, 2);
   for (let i = 0; i < 5; i++) {
     rendered.textOf(serviceFixture({ id: `b${i}`, allocationError: 'x'.repeat(1 << 20) }));
