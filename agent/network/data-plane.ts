@@ -52,6 +52,7 @@ export class NetworkController implements DataPlane {
   #leaving: { entry: Entry; done: () => void }[] = [];
   readonly #listeners = new Set<(revision: number) => void>();
   #appliedRevision = 0;
+  #warnings: readonly string[] = [];
   /** Names of namespaces must be read: at start, and when verifying. */
   #unlisted = true;
   /** Until it is known whose containers run, every namespace might be one of theirs: nothing is done. */
@@ -73,6 +74,10 @@ export class NetworkController implements DataPlane {
 
   get appliedRevision(): number {
     return this.#appliedRevision;
+  }
+
+  get warnings(): readonly string[] {
+    return this.#warnings;
   }
 
   onApplied(listener: (revision: number) => void): () => void {
@@ -271,11 +276,27 @@ export class NetworkController implements DataPlane {
     });
     await namespaces.remove(gone);
     if (existing !== undefined) {
+      await this.#passForeign();
       await this.#removeLeftovers(existing, view !== undefined);
       this.#unlisted ||= !good;
       this.#verifyLater(clock.monotonicMs() - startedMs);
     }
     return good;
+  }
+
+  /** Filters of other tools may have come, or been loaded anew, at any time. */
+  async #passForeign(): Promise<void> {
+    const { kernel, log } = this.#deps;
+    let warnings: readonly string[];
+    try {
+      warnings = await kernel.passForeign();
+    } catch (error) {
+      warnings = [`cannot look for filters of other tools: ${messageOf(error)}`];
+    }
+    for (const warning of warnings) {
+      if (!this.#warnings.includes(warning)) log.warn(warning);
+    }
+    this.#warnings = warnings;
   }
 
   #settings(view: NetworkView | undefined): HostSettings {

@@ -9,6 +9,8 @@ export type Namespace = string | undefined;
 export interface Kernel {
   /** Once, before all else: forwarding on the host. */
   prepareHost(): Promise<void>;
+  /** Lets our traffic pass the filters of other tools on the host; gives what stays in the way, in words. */
+  passForeign(): Promise<readonly string[]>;
   /** Names of our namespaces that exist. */
   namespaces(): Promise<string[]>;
   /** Those that exist already are left as they are. */
@@ -29,7 +31,7 @@ export interface Kernel {
   wire(containers: readonly ContainerScript[]): Promise<(string | undefined)[]>;
   /** Carries out all but `makeLinks`. Throws when a part fails: the state is unknown then. */
   apply(namespace: Namespace, changes: Changes, transactions: readonly string[]): Promise<void>;
-  /** Removes the host's table, links and addresses. */
+  /** Removes the host's table, links and addresses, and what `passForeign` added. */
   removeHost(table: string): Promise<void>;
   close(): Promise<void>;
 }

@@ -56,6 +56,8 @@ export interface DataPlane {
   /** Takes a new view; returns at once. Changes are coalesced; `appliedRevision` says how far the kernel is. */
   setView(view: NetworkView): void;
   readonly appliedRevision: number;
+  /** What on this host stands in the way of services, for the administrator; found at start and once a minute. */
+  readonly warnings: readonly string[];
   onApplied(listener: (revision: number) => void): () => void;
   /**
    * Makes the task's namespace and its links, addresses and routes; its networks must be in the view

@@ -20,6 +20,7 @@ import {
 import { type Dump, parseHost, parseNetwork } from '../parse.ts';
 import type { NamespaceState } from '../state.ts';
 import { ruleCount, type TableShape } from '../tables.ts';
+import { passForeignFilters, removeFromForeignFilters } from './foreign-filters.ts';
 import { run } from './run.ts';
 import { IpShell, type LineError, lineErrors, NftShell, oneLine } from './shells.ts';
 
@@ -45,6 +46,10 @@ export class LinuxKernel implements Kernel {
 
   async prepareHost(): Promise<void> {
     await writeSetting('ipv4/ip_forward', '1');
+  }
+
+  passForeign(): Promise<readonly string[]> {
+    return passForeignFilters();
   }
 
   async namespaces(): Promise<string[]> {
@@ -175,6 +180,7 @@ export class LinuxKernel implements Kernel {
       `addr del ${HOST_INNER_ADDRESS}/32 dev lo`,
     ];
     check(lines, await ip.run(lines), GONE);
+    await removeFromForeignFilters();
   }
 
   async close(): Promise<void> {

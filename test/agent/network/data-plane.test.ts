@@ -378,3 +378,21 @@ test('removeAll() leaves nothing; close() changes nothing and turns away who wai
   t.deepEqual(world.kernel.space(NS).state(), known);
   await t.throwsAsync(world.plane.attach(task('x'), SIGNAL), { code: 'unavailable' });
 });
+
+test('what stands in the way on the host is looked for at start and once a minute', async (t) => {
+  const kernel = new ModelKernel();
+  kernel.foreign = ['a filter drops it'];
+  const { plane, clock, run } = await make(kernel);
+  t.deepEqual(plane.warnings, ['a filter drops it']);
+  kernel.foreign = [];
+  await clock.advance(59_000);
+  t.deepEqual(plane.warnings, ['a filter drops it']);
+  await run(2_000);
+  t.deepEqual(plane.warnings, []);
+  kernel.failing.set('passForeign', 1);
+  await run(61_000);
+  t.regex(plane.warnings.join(), /cannot look for filters/);
+  plane.setView(view());
+  await run();
+  t.is(plane.appliedRevision, 1, 'the rest is done all the same');
+});

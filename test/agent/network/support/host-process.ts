@@ -37,6 +37,7 @@ const methods: Record<string, (args: never) => unknown> = {
   },
   attach: (task: LocalTask) => plane.attach(task, AbortSignal.timeout(20_000)),
   detach: (taskId: string) => plane.detach(taskId),
+  warnings: () => plane.warnings,
   removeAll: () => plane.removeAll(),
   close: async () => {
     await plane.close();

@@ -200,11 +200,19 @@ export class ModelKernel implements Kernel {
   readonly calls: string[] = [];
   /** Next calls of this name throw. */
   readonly failing = new Map<string, number>();
+  /** What stands in our way. */
+  foreign: readonly string[] = [];
 
   space(name: Namespace): ModelNamespace {
     const space = this.spaces.get(name);
     if (space === undefined) throw new Error(`no namespace ${name}`);
     return space;
+  }
+
+  async passForeign(): Promise<readonly string[]> {
+    this.#note('passForeign');
+    if (this.#fails('passForeign')) throw new Error('no nft');
+    return this.foreign;
   }
 
   async prepareHost(): Promise<void> {
