@@ -1,5 +1,6 @@
 import { Channel } from '../../../shared/channel.ts';
 import { isShoalError, messageOf } from '../../../shared/errors.ts';
+import { imageSizes } from '../../image/sizes.ts';
 import type { Image, ImageProgress } from '../../image/types.ts';
 import type { EngineDeps } from '../deps.ts';
 import { anyOf, booleanIn, type Filters, labelsMatch, parseFilters, valuesIn } from '../filters.ts';
@@ -59,6 +60,7 @@ async function list(deps: EngineDeps, call: Call): Promise<Reply> {
   };
   const before = await limitOf('before');
   const since = await limitOf('since');
+  const sizes = isTrue(call.query.get('shared-size')) ? imageSizes(images) : undefined;
   const shown = images
     .filter(
       (image) =>
@@ -66,7 +68,10 @@ async function list(deps: EngineDeps, call: Call): Promise<Reply> {
         (before === undefined || unixSeconds(image.createdAt) < before) &&
         (since === undefined || unixSeconds(image.createdAt) > since),
     )
-    .map((image) => imageSummaryJson(image, -1))
+    .map((image) => ({
+      ...imageSummaryJson(image, -1),
+      ...(sizes && { SharedSize: sizes.sharedBytes.get(image.id) ?? 0 }),
+    }))
     .sort((a, b) => b.Created - a.Created);
   return json(call.api >= 43 ? shown : shown.map(withNoneNames));
 }

@@ -1,5 +1,5 @@
 import { ShoalError } from '../../../shared/errors.ts';
-import { layersBytes } from '../../image/sizes.ts';
+import { imageSizes } from '../../image/sizes.ts';
 import { containerEvent } from '../container-events.ts';
 import type { EngineDeps } from '../deps.ts';
 import { booleanIn, type Filters, labelsMatch, parseFilters, valuesIn } from '../filters.ts';
@@ -78,7 +78,7 @@ async function pruneImages(deps: EngineDeps, call: Call): Promise<Reply> {
   publishRemoved(deps, removed);
   const left = new Set((await images.list()).map(({ id }) => id));
   const kept = before.filter(({ id }) => left.has(id));
-  const bytes = layersBytes(before) - layersBytes(kept);
+  const bytes = imageSizes(before).totalBytes - imageSizes(kept).totalBytes;
   return answer(deps, 'image', 'ImagesDeleted', removedJson(removed), bytes);
 }
 

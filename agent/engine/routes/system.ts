@@ -1,6 +1,6 @@
 import { messageOf } from '../../../shared/errors.ts';
 import type { ClusterInfo } from '../../../shared/gen/shoal/v1/control.ts';
-import { layersBytes } from '../../image/sizes.ts';
+import { imageSizes } from '../../image/sizes.ts';
 import type { Container } from '../../runtime/types.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type Call, json, type Reply } from '../http.ts';
@@ -216,6 +216,7 @@ async function diskUsageJson(deps: EngineDeps, call: Call) {
   const now = deps.clock.now();
   const users = (imageId: string) =>
     containers.filter(({ config }) => config.imageId === imageId).length;
+  const sizes = imageSizes(images);
   const containerUsage = async (one: Container) => {
     const { id, imageId } = one.config;
     const writtenBytes = await deps.runtime.writtenBytes(id).catch(() => 0); // it is gone by now
@@ -224,8 +225,13 @@ async function diskUsageJson(deps: EngineDeps, call: Call) {
     return { ...summary, SizeRw: writtenBytes, SizeRootFs: imageBytes + writtenBytes };
   };
   return {
-    LayersSize: layersBytes(images),
-    Images: wanted('image') ? images.map((image) => imageSummaryJson(image, users(image.id))) : [],
+    LayersSize: sizes.totalBytes,
+    Images: wanted('image')
+      ? images.map((image) => ({
+          ...imageSummaryJson(image, users(image.id)),
+          SharedSize: sizes.sharedBytes.get(image.id) ?? 0,
+        }))
+      : [],
     Containers: wanted('container')
       ? await Promise.all(containers.map((one) => containerUsage(one)))
       : [],

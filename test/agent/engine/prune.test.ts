@@ -56,7 +56,12 @@ test('images: those without a name, or all that are unused; shared layers count 
   host.images.images.clear();
   for (const image of [used, unnamed, named]) host.images.images.set(image.id, image);
   host.runtime.add(containerConfig('true', { imageId: used.id }));
-  t.is((await ask(host, 'GET', '/system/df')).LayersSize, 400);
+  const usage = await ask(host, 'GET', '/system/df');
+  t.is(usage.LayersSize, 400);
+  t.deepEqual(
+    (usage.Images as { SharedSize: number }[]).map(({ SharedSize }) => SharedSize),
+    [100, 200, 200],
+  );
   t.deepEqual(await ask(host, 'POST', '/images/prune'), {
     ImagesDeleted: [{ Deleted: unnamed.id }],
     SpaceReclaimed: 0, // its layers are the named one's, too
