@@ -11,6 +11,7 @@ import {
 } from '../../shared/gen/shoal/v1/objects.ts';
 import { newId } from '../../shared/ids.ts';
 import type { Log } from '../../shared/log.ts';
+import type { SignRequest } from '../../shared/pki/io/x509.ts';
 import { parseJoinToken, sameSecret } from '../../shared/pki/join-token.ts';
 import type { CertificateRole } from '../../shared/pki/roles.ts';
 import type { Random } from '../../shared/random.ts';
@@ -20,19 +21,7 @@ import type { ReadView, Writer } from '../store/types.ts';
 
 /** What makes signatures. Throws ShoalError `invalid-argument` when the request is not a proper one. */
 export interface CertificateSigner {
-  sign(
-    request: Readonly<{
-      csrPem: string;
-      caCertificatePem: string;
-      caKeyPem: string;
-      nodeId: string;
-      role: CertificateRole;
-      clusterId: string;
-      validityMs: number;
-      backdateMs: number;
-      nowMs: number;
-    }>,
-  ): string;
+  sign(request: Required<SignRequest>): string;
   /** The part of a join token that names the root certificate. */
   rootDigest(certificatePem: string): string;
 }
