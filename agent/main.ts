@@ -40,7 +40,7 @@ import { LogPublisher } from './logs/publisher.ts';
 import { LinuxDataPlane } from './network/io/linux-data-plane.ts';
 import { joinHostPort, splitHostPort } from './node/address.ts';
 import { describeHost, hostInterfaces } from './node/io/description.ts';
-import { enroll, foundCluster } from './node/io/enroll.ts';
+import { enroll, foundCluster, refoundCluster } from './node/io/enroll.ts';
 import { localManager } from './node/io/local-manager.ts';
 import { NodeStore } from './node/io/node-store.ts';
 import { Supervisor } from './node/io/supervisor.ts';
@@ -133,6 +133,8 @@ container.register(MEMBERSHIP, {
       interfaces: hostInterfaces,
       describe: () => describe(flags, ''),
       found: (validityMs) => foundCluster(systemRandom, systemClock.now(), validityMs),
+      refound: (root, validityMs) =>
+        refoundCluster(root, systemRandom, systemClock.now(), validityMs),
       enroll,
       startSide: (record, identity, mode) => startSide(record, identity, mode),
     });

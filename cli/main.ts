@@ -1,7 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { FrameReader } from '../shared/stream-frames.ts';
+import { clusterBackup, clusterRestore } from './cluster.ts';
 import { Engine } from './io/engine.ts';
+import { passphrase } from './io/passphrase.ts';
 import {
   containerRows,
   imageRows,
@@ -36,6 +38,8 @@ const USAGE = `shoal [--host unix:///path] [--format table|json] COMMAND
   network ls | create NAME | rm NAME...
   ps [--all]
   image ls | load FILE
+  cluster backup FILE [--passphrase-file F]
+  cluster restore FILE [--passphrase-file F] [--advertise-addr ADDRESS]   on a host that is in no cluster
 
 The daemon is the one of --host, else of DOCKER_HOST, else unix:///run/shoal/shoal.sock.
 `;
@@ -64,6 +68,7 @@ const OPTIONS = {
   token: { type: 'string' },
   'advertise-addr': { type: 'string' },
   force: { type: 'boolean' },
+  'passphrase-file': { type: 'string' },
 } as const;
 
 type Flags = ReturnType<typeof parse>['values'];
@@ -158,6 +163,23 @@ async function run(args: string[]): Promise<void> {
     }
     case 'image load':
       return imageLoad(engine, one(rest, 'a file'));
+    case 'cluster backup': {
+      const file = one(rest, 'a file');
+      const secret = await passphrase(flags['passphrase-file'], true);
+      console.log(await clusterBackup(engine, file, secret, showProgress('written')));
+      return;
+    }
+    case 'cluster restore':
+      console.log(
+        await clusterRestore(
+          engine,
+          one(rest, 'a file'),
+          () => passphrase(flags['passphrase-file'], false),
+          { advertiseAddress: flags['advertise-addr'] ?? '' },
+          showProgress('read'),
+        ),
+      );
+      return;
     default:
       throw new UsageError(`unknown command "${noun} ${verb}"`);
   }
@@ -301,6 +323,14 @@ async function imageLoad(engine: Engine, file: string): Promise<void> {
     if (error !== undefined) throw new Error(error);
     if (stream !== undefined) process.stdout.write(stream);
   }
+}
+
+/** Where a person looks: how many bytes of how many objects. */
+function showProgress(verb: string) {
+  return (objects: number, bytes: number): void => {
+    if (!process.stderr.isTTY) return;
+    process.stderr.write(`\r${objects} objects, ${(bytes / 1024).toFixed(0)} KiB ${verb}\x1b[K`);
+  };
 }
 
 function show(flags: Flags, objects: unknown, listing: Listing): void {

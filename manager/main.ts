@@ -28,6 +28,7 @@ import { RpcServer } from '../shared/rpc/io/server.ts';
 import { runAllocator } from './allocator/runner.ts';
 import { bootstrapObjects } from './control/bootstrap.ts';
 import { Control } from './control/control.ts';
+import { restoredObjects } from './control/restored.ts';
 import { superviseLeadership } from './leadership.ts';
 import type { LeaderDeps } from './loop.ts';
 import { announceAddresses } from './members/announce.ts';
@@ -115,6 +116,25 @@ function bootstrapStart(start: ManagerStart): ConsensusStart | undefined {
   return { kind: 'bootstrap', member: memberOf(start, raftId), index: BOOTSTRAP_INDEX };
 }
 
+/** The state of a backup, then a log that begins above it: versions of objects only ever grow. */
+function restoreStart(start: ManagerStart): ConsensusStart | undefined {
+  if (start.mode.kind !== 'restore') return undefined;
+  const { index, chunks, hostname } = start.mode.restore;
+  const store = container.resolve(STORE);
+  store.restore(
+    index,
+    chunks.map((chunk) => Buffer.from(chunk, 'base64')),
+  );
+  const raftId = newId(systemRandom);
+  const transaction = StoreTransaction.fromPartial({
+    id: newId(systemRandom),
+    atMs: systemClock.now(),
+    actions: restoredObjects(store, start, raftId, hostname),
+  });
+  store.apply(index + 1, StoreTransaction.encode(transaction).finish());
+  return { kind: 'bootstrap', member: memberOf(start, raftId), index: index + 1 };
+}
+
 function memberOf(start: ManagerStart, raftId: string): RaftMember {
   return {
     raftId,
@@ -147,7 +167,9 @@ async function beginning(
     log.warn('this manager was removed: its log is deleted', { raftId: owner.raftId });
     await rm(folder, { recursive: true });
   }
-  return bootstrapStart(start) ?? (await joinStart(start, identity, log, signal));
+  return (
+    bootstrapStart(start) ?? restoreStart(start) ?? (await joinStart(start, identity, log, signal))
+  );
 }
 
 /** Asks the managers there are to add this one, until one does; not for ever: others may be known by then. */

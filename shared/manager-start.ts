@@ -17,6 +17,8 @@ export type ManagerStart = Readonly<{
   advertiseAddress: string;
   raftListenAddress: string;
   raftAdvertiseAddress: string;
+  /** What opens log and TLS key when they lock themselves, as `swarm unlock-key` shows it. */
+  unlockKey?: string;
   mode: ManagerMode;
 }>;
 
@@ -25,8 +27,18 @@ export type ManagerMode =
   | Readonly<{ kind: 'bootstrap'; bootstrap: ClusterBootstrap }>
   /** Goes on from its log; without one, or when it was removed, it asks a manager in `remotes` (host:port) to be added. */
   | Readonly<{ kind: 'run'; remotes: readonly string[] }>
+  /** The first manager of a cluster that was lost, with the state of a backup. */
+  | Readonly<{ kind: 'restore'; restore: ClusterRestore }>
   /** Goes on from its log as the only member: the other managers are lost for good. */
   | Readonly<{ kind: 'force-new' }>;
+
+export type ClusterRestore = Readonly<{
+  hostname: string;
+  /** Of the backup. */
+  index: number;
+  /** Chunks of the store's snapshot, base64. */
+  chunks: readonly string[];
+}>;
 
 export type ClusterBootstrap = Readonly<{
   rootCertificatePem: string;
@@ -48,6 +60,7 @@ export type ClusterSpecInput = Readonly<{
   snapshotInterval?: number;
   dispatcherHeartbeatNs?: number;
   nodeCertExpiryNs?: number;
+  autolockManagers?: boolean;
 }>;
 
 /** Ports of a cluster's nodes, the same as Swarm's, so that firewall rules for Swarm fit. */

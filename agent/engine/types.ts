@@ -50,6 +50,14 @@ export type JoinRequest = Readonly<{
   availability: NodeAvailability;
 }>;
 
+export type RestoreRequest = Readonly<{
+  listenAddress: string;
+  advertiseAddress: string;
+  dataPathAddress: string;
+  /** Encoded BackupMessages. */
+  messages: AsyncIterable<Uint8Array>;
+}>;
+
 /** This host's membership in a cluster; implemented by the node supervisor (agent/node). */
 export interface Membership {
   standing(): NodeStanding;
@@ -59,6 +67,10 @@ export interface Membership {
   leave(force: boolean, signal: AbortSignal): Promise<void>;
   /** Present while this host is a manager. */
   clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined>;
+  /** Encoded BackupMessages of the whole cluster. Throws ShoalError `unavailable` where this host is no manager. */
+  backup(signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** As `init`, with the state of a backup: this host becomes the first manager of that cluster. */
+  restore(request: RestoreRequest, signal: AbortSignal): Promise<string>;
 }
 
 type StoreKinds = NonNullable<StoreObject['kind']>;

@@ -1,6 +1,6 @@
 import { type Clock, sleep } from '../../shared/clock.ts';
 import { isShoalError, messageOf } from '../../shared/errors.ts';
-import type { ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
+import type { BackupMessage, ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
 import type { LogSubscriptionChange, SessionUpdate } from '../../shared/gen/shoal/v1/dispatcher.ts';
 import type { Log } from '../../shared/log.ts';
 import type { IdentityHolder, TlsIdentity } from '../../shared/pki/identity.ts';
@@ -22,6 +22,7 @@ export interface LocalManager {
   release(): Promise<void>;
   clusterInfo(signal: AbortSignal): Promise<ClusterInfo>;
   quorum(signal: AbortSignal): Promise<ManagerCounts>;
+  backup(signal: AbortSignal): AsyncIterable<BackupMessage>;
   /** Takes this node out of the Raft group. */
   resign(signal: AbortSignal): Promise<void>;
 }
@@ -146,6 +147,10 @@ export class MemberSide implements ClusterSide {
 
   async quorum(signal: AbortSignal): Promise<ManagerCounts | undefined> {
     return this.#manager?.quorum(signal);
+  }
+
+  backup(signal: AbortSignal): AsyncIterable<BackupMessage> | undefined {
+    return this.#manager?.backup(signal);
   }
 
   managers() {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../shared/clock.ts';
 import { messageOf, ShoalError } from '../../shared/errors.ts';
-import type { ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
+import { BackupMessage, type ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
 import type { NodeAvailability, NodeDescription } from '../../shared/gen/shoal/v1/objects.ts';
 import type { Log } from '../../shared/log.ts';
 import {
@@ -10,7 +10,13 @@ import {
   type ManagerMode,
 } from '../../shared/manager-start.ts';
 import type { TlsIdentity } from '../../shared/pki/identity.ts';
-import type { InitRequest, JoinRequest, Membership, NodeStanding } from '../engine/types.ts';
+import type {
+  InitRequest,
+  JoinRequest,
+  Membership,
+  NodeStanding,
+  RestoreRequest,
+} from '../engine/types.ts';
 import {
   advertisedNow,
   type InterfaceAddress,
@@ -18,6 +24,7 @@ import {
   resolveAdvertised,
   splitHostPort,
 } from './address.ts';
+import { readBackup } from './backup.ts';
 import { losesQuorum, type ManagerCounts } from './quorum.ts';
 import type { NodeRecord } from './record.ts';
 
@@ -30,6 +37,8 @@ export interface ClusterSide {
   clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined>;
   /** How the managers are, as the cluster sees them; undefined where this host is none. */
   quorum(signal: AbortSignal): Promise<ManagerCounts | undefined>;
+  /** The whole cluster's state; undefined where this host is no manager. */
+  backup(signal: AbortSignal): AsyncIterable<BackupMessage> | undefined;
   managers(): readonly Readonly<{ nodeId: string; address: string }>[];
   /** Asks the cluster to take this manager out of the quorum. */
   resign(signal: AbortSignal): Promise<void>;
@@ -72,6 +81,11 @@ export type MembershipDeps = Readonly<{
   interfaces(): readonly InterfaceAddress[];
   describe(): NodeDescription;
   found(validityMs: number): Founding;
+  /** For a cluster that there was, of which only this is left. */
+  refound(
+    root: Readonly<{ clusterId: string; certificatePem: string; keyPem: string }>,
+    validityMs: number,
+  ): Founding;
   enroll(
     remotes: readonly string[],
     token: string,
@@ -223,6 +237,41 @@ export class NodeMembership implements Membership {
         remotes: record.managers.map(({ address }) => address),
       });
     });
+  }
+
+  restore(request: RestoreRequest, signal: AbortSignal): Promise<string> {
+    return this.#exclusively(async () => {
+      const where = this.#addresses(request);
+      const { header, chunks } = await readBackup(request.messages);
+      const { clusterId, rootCertificatePem, rootKeyPem, index, dataPathPort } = header;
+      const founding = this.#deps.refound(
+        { clusterId, certificatePem: rootCertificatePem, keyPem: rootKeyPem },
+        CERTIFICATE_VALIDITY_MS,
+      );
+      const record: NodeRecord = {
+        ...where,
+        nodeId: founding.nodeId,
+        clusterId,
+        role: 'manager',
+        dataPathPort: dataPathPort || DATA_PATH_PORT,
+        managers: [{ nodeId: founding.nodeId, address: where.advertiseAddress }],
+      };
+      await this.#enter(record, founding.identity, signal, {
+        kind: 'restore',
+        restore: {
+          hostname: this.#deps.hostname,
+          index,
+          chunks: chunks.map((chunk) => Buffer.from(chunk).toString('base64')),
+        },
+      });
+      return record.nodeId;
+    });
+  }
+
+  async *backup(signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const messages = this.#side?.backup(signal);
+    if (messages === undefined) throw new ShoalError('unavailable', NOT_A_MANAGER);
+    for await (const message of messages) yield BackupMessage.encode(message).finish();
   }
 
   leave(force: boolean, signal: AbortSignal): Promise<void> {

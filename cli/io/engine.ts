@@ -1,5 +1,5 @@
 import { type IncomingMessage, request } from 'node:http';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 
 const API = '/v1.44';
 
@@ -46,6 +46,12 @@ export class Engine {
   async upload(path: string, body: Readable): Promise<string> {
     const response = await this.#send('POST', path, { 'content-type': 'application/x-tar' }, body);
     return readAll(response);
+  }
+
+  /** Sends bytes as they come; gives the answer's text. */
+  async send(path: string, body: AsyncIterable<Uint8Array>, contentType: string): Promise<string> {
+    const headers = { 'content-type': contentType };
+    return readAll(await this.#send('POST', path, headers, Readable.from(body)));
   }
 
   /** The answer's bytes as they come. */

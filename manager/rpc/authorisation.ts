@@ -23,6 +23,7 @@ const ANYONE: readonly CallerKind[] = ['none', 'worker', 'manager', 'local'];
 const NODES: readonly CallerKind[] = ['worker', 'manager', 'local'];
 const ADMINISTRATORS: readonly CallerKind[] = ['manager', 'local'];
 const MANAGERS: readonly CallerKind[] = ['manager'];
+const THIS_HOST: readonly CallerKind[] = ['local'];
 
 /**
  * Who may call what: the whole of it, and what is not named is refused. A new method does not compile
@@ -45,6 +46,7 @@ export const ACCESS: Readonly<Record<MethodPath, readonly CallerKind[]>> = {
   '/shoal.v1.Control/UpdateCluster': ADMINISTRATORS,
   '/shoal.v1.Control/Watch': ADMINISTRATORS,
   '/shoal.v1.Control/ServiceLogs': ADMINISTRATORS,
+  '/shoal.v1.Control/Backup': THIS_HOST, // it holds the key of the cluster
 
   '/shoal.v1.Peer/JoinRaft': MANAGERS,
   '/shoal.v1.Peer/LeaveRaft': ADMINISTRATORS, // also the host's own shoald, on leaving the cluster
@@ -89,13 +91,15 @@ export function judge(
   if (!caller.local && node === undefined) return { kind: 'node-unknown', nodeId: caller.nodeId };
   const as = kindOf(caller, node);
   if (allowed.includes(as)) return { kind: 'allowed', as };
-  return refused(
-    'permission-denied',
-    as === 'worker'
-      ? `node ${caller.nodeId} is a worker: only managers may call ${path}`
-      : `${path} is for other managers, not for the local socket`,
-  );
+  return refused('permission-denied', WHY_NOT[as](path, caller.nodeId));
 }
+
+const WHY_NOT: Readonly<Record<CallerKind, (path: string, nodeId: string) => string>> = {
+  none: (path) => `${path} is not for everybody`,
+  worker: (path, nodeId) => `node ${nodeId} is a worker: only managers may call ${path}`,
+  manager: (path) => `${path} is for the manager's own host, by its local socket`,
+  local: (path) => `${path} is for other managers, not for the local socket`,
+};
 
 function kindOf(caller: Caller, node: Node | undefined): CallerKind {
   if (caller.local) return 'local';

@@ -225,6 +225,15 @@ export class EngineHost {
         this.standing = { ...this.standing, localState: 'inactive', isManager: false };
       },
       clusterInfo: () => this.control.getCluster(),
+      backup: async function* () {
+        yield Uint8Array.of(1, 2, 3);
+      },
+      restore: async ({ messages, ...request }) => {
+        const parts: number[][] = [];
+        for await (const part of messages) parts.push([...part]);
+        refuse('restore', { ...request, parts });
+        return this.self.id;
+      },
     };
   }
 

@@ -1,5 +1,6 @@
 import type { EngineDeps } from '../deps.ts';
 import type { Route } from '../router.ts';
+import { clusterRoutes } from './cluster.ts';
 import { containerRoutes } from './containers.ts';
 import { eventRoutes } from './events.ts';
 import { execRoutes } from './exec.ts';
@@ -23,6 +24,7 @@ export function engineRoutes(deps: EngineDeps): Route[] {
     ...systemRoutes(deps),
     ...eventRoutes(deps),
     ...swarmRoutes(deps),
+    ...clusterRoutes(deps),
     ...nodeRoutes(deps),
     ...serviceRoutes(deps),
     ...taskRoutes(deps),

@@ -22,9 +22,20 @@ const DEADLINE_MS = 20_000; // Docker's patience with a join
 
 /** A new cluster's root and its first manager's certificate. */
 export function foundCluster(random: Random, nowMs: number, validityMs: number): Founding {
+  const { certificatePem, keyPem } = createRootCa('swarm-ca', nowMs);
+  const root = { clusterId: newId(random), certificatePem, keyPem };
+  return refoundCluster(root, random, nowMs, validityMs);
+}
+
+/** The certificate of a new first manager, by the root of a cluster that there was. */
+export function refoundCluster(
+  root: Readonly<{ clusterId: string; certificatePem: string; keyPem: string }>,
+  random: Random,
+  nowMs: number,
+  validityMs: number,
+): Founding {
   const nodeId = newId(random);
-  const clusterId = newId(random);
-  const root = createRootCa('swarm-ca', nowMs);
+  const { clusterId } = root;
   const { keyPem, csrPem } = createKeyAndCsr();
   const certificatePem = signCsr({
     csrPem,

@@ -73,6 +73,7 @@ export function localManager(options: {
       }
       return { reachable, unreachable };
     },
+    backup: (signal) => serverStream(channel, ControlService.backup, {}, { signal }),
     async resign(signal) {
       // First: a member that was taken out ends, and started anew it would join again.
       await supervisor.release();

@@ -15,6 +15,7 @@ import {
 } from '../../../shared/rpc/io/server.ts';
 import { CertificateAuthority } from '../../ca/authority.ts';
 import { localSigner } from '../../ca/io/signer.ts';
+import { type BackupDeps, backup } from '../../control/backup.ts';
 import type { Control } from '../../control/control.ts';
 import { Dispatcher } from '../../dispatcher/dispatcher.ts';
 import { factsOf, touchesFacts } from '../../dispatcher/facts.ts';
@@ -22,7 +23,7 @@ import { LeaderLiveness } from '../../dispatcher/leader-liveness.ts';
 import { LogBroker } from '../../logs/broker.ts';
 import { runMembers } from '../../members/loop.ts';
 import { Members } from '../../members/members.ts';
-import type { Consensus } from '../../raft/consensus.ts';
+import type { Consensus, StateMachine } from '../../raft/consensus.ts';
 import type { WatchableStore, Writer } from '../../store/types.ts';
 import { Guard } from '../guard.ts';
 import { leaderLink, leaderSide } from '../leader-link.ts';
@@ -31,7 +32,7 @@ import { Methods } from './methods.ts';
 
 export type ManagerServicesDeps = Readonly<{
   identity: IdentitySource;
-  store: WatchableStore;
+  store: WatchableStore & Pick<StateMachine, 'snapshot'>;
   writer: Writer;
   consensus: Consensus;
   control: Control;
@@ -107,7 +108,7 @@ export function createManagerServices(deps: ManagerServicesDeps): ManagerService
   const methods = new Methods({ nodeId, guard, channels, consensus, clock, stop: stop.signal });
 
   function register(server: RpcServer): void {
-    server.serve(CONTROL_ON_SERVER, controlHandlers(methods, control, logs, consensus));
+    server.serve(CONTROL_ON_SERVER, controlHandlers(methods, control, logs, deps));
     server.serve(DISPATCHER_ON_SERVER, dispatcherHandlers(methods, dispatcher, logs));
     server.serve(CertificateAuthorityService, authorityHandlers(methods, authority));
     server.serve(PeerService, peerHandlers(methods, { members, side, logs }));
@@ -152,12 +153,7 @@ const CONTROL_ON_SERVER = {
   },
 } as const;
 
-function controlHandlers(
-  methods: Methods,
-  control: Control,
-  logs: LogBroker,
-  consensus: Pick<Consensus, 'readBarrier'>,
-) {
+function controlHandlers(methods: Methods, control: Control, logs: LogBroker, deps: BackupDeps) {
   const path = {
     get: ControlService.get.path,
     list: ControlService.list.path,
@@ -197,9 +193,12 @@ function controlHandlers(
     ),
     serviceLogs: handleServerStream(
       methods.stream(path.serviceLogs, async function* (request, signal) {
-        await consensus.readBarrier(signal);
+        await deps.consensus.readBarrier(signal);
         yield* logs.subscribe(request, signal);
       }),
+    ),
+    backup: handleServerStream(
+      methods.stream(ControlService.backup.path, (_request, signal) => backup(deps, signal)),
     ),
   } satisfies Parameters<typeof RpcServer.prototype.serve<typeof CONTROL_ON_SERVER>>[1];
 }

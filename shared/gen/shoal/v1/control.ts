@@ -23,6 +23,27 @@ import {
 import { LogMessage, LogSubscription } from "./logs.ts";
 import { Cluster, ClusterSpec, NodeRole, StoreObject, TaskState } from "./objects.ts";
 
+export interface BackupRequest {
+}
+
+export interface BackupHeader {
+  /** Of this message and what follows: 1. */
+  format: number;
+  clusterId: string;
+  index: number;
+  objects: number;
+  createdAtMs: number;
+  rootCertificatePem: string;
+  rootKeyPem: string;
+  dataPathPort: number;
+}
+
+export interface BackupMessage {
+  message: { $case: "header"; value: BackupHeader } | //
+  /** Of the store's snapshot. */
+  { $case: "chunk"; value: Buffer } | undefined;
+}
+
 export interface GetRequest {
   /** A table name: node, service, task, network, secret, config. */
   kind: string;
@@ -120,6 +141,15 @@ export interface UpdateClusterRequest {
   spec: ClusterSpec | undefined;
   rotateWorkerToken: boolean;
   rotateManagerToken: boolean;
+  rotateUnlockKey: boolean;
+}
+
+export interface FollowUnlockKeyRequest {
+}
+
+/** Empty: managers do not lock themselves. */
+export interface UnlockKey {
+  key: Buffer;
 }
 
 export interface WatchRequest {
@@ -144,6 +174,278 @@ export interface WatchChunk {
   /** When the changes were proposed, milliseconds since 1970; 0 where that is not known. */
   atMs: number;
 }
+
+function createBaseBackupRequest(): BackupRequest {
+  return {};
+}
+
+export const BackupRequest: MessageFns<BackupRequest> = {
+  encode(_: BackupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BackupRequest>): BackupRequest {
+    return BackupRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<BackupRequest>): BackupRequest {
+    const message = createBaseBackupRequest();
+    return message;
+  },
+};
+
+function createBaseBackupHeader(): BackupHeader {
+  return {
+    format: 0,
+    clusterId: "",
+    index: 0,
+    objects: 0,
+    createdAtMs: 0,
+    rootCertificatePem: "",
+    rootKeyPem: "",
+    dataPathPort: 0,
+  };
+}
+
+export const BackupHeader: MessageFns<BackupHeader> = {
+  encode(message: BackupHeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.format !== 0) {
+      writer.uint32(8).uint32(message.format);
+    }
+    if (message.clusterId !== "") {
+      writer.uint32(18).string(message.clusterId);
+    }
+    if (message.index !== 0) {
+      writer.uint32(24).int64(message.index);
+    }
+    if (message.objects !== 0) {
+      writer.uint32(32).int64(message.objects);
+    }
+    if (message.createdAtMs !== 0) {
+      writer.uint32(40).int64(message.createdAtMs);
+    }
+    if (message.rootCertificatePem !== "") {
+      writer.uint32(50).string(message.rootCertificatePem);
+    }
+    if (message.rootKeyPem !== "") {
+      writer.uint32(58).string(message.rootKeyPem);
+    }
+    if (message.dataPathPort !== 0) {
+      writer.uint32(64).uint32(message.dataPathPort);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupHeader {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupHeader();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.format = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.index = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.objects = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.createdAtMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.rootCertificatePem = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.rootKeyPem = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.dataPathPort = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BackupHeader>): BackupHeader {
+    return BackupHeader.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BackupHeader>): BackupHeader {
+    const message = createBaseBackupHeader();
+    message.format = object.format ?? 0;
+    message.clusterId = object.clusterId ?? "";
+    message.index = object.index ?? 0;
+    message.objects = object.objects ?? 0;
+    message.createdAtMs = object.createdAtMs ?? 0;
+    message.rootCertificatePem = object.rootCertificatePem ?? "";
+    message.rootKeyPem = object.rootKeyPem ?? "";
+    message.dataPathPort = object.dataPathPort ?? 0;
+    return message;
+  },
+};
+
+function createBaseBackupMessage(): BackupMessage {
+  return { message: undefined };
+}
+
+export const BackupMessage: MessageFns<BackupMessage> = {
+  encode(message: BackupMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.message?.$case) {
+      case "header":
+        BackupHeader.encode(message.message.value, writer.uint32(10).fork()).join();
+        break;
+      case "chunk":
+        writer.uint32(18).bytes(message.message.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.message = { $case: "header", value: BackupHeader.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = { $case: "chunk", value: Buffer.from(reader.bytes()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BackupMessage>): BackupMessage {
+    return BackupMessage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BackupMessage>): BackupMessage {
+    const message = createBaseBackupMessage();
+    switch (object.message?.$case) {
+      case "header": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "header", value: BackupHeader.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "chunk": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "chunk", value: object.message.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
 
 function createBaseGetRequest(): GetRequest {
   return { kind: "", id: "", stale: false };
@@ -1081,7 +1383,7 @@ export const ClusterInfo: MessageFns<ClusterInfo> = {
 };
 
 function createBaseUpdateClusterRequest(): UpdateClusterRequest {
-  return { version: 0, spec: undefined, rotateWorkerToken: false, rotateManagerToken: false };
+  return { version: 0, spec: undefined, rotateWorkerToken: false, rotateManagerToken: false, rotateUnlockKey: false };
 }
 
 export const UpdateClusterRequest: MessageFns<UpdateClusterRequest> = {
@@ -1097,6 +1399,9 @@ export const UpdateClusterRequest: MessageFns<UpdateClusterRequest> = {
     }
     if (message.rotateManagerToken !== false) {
       writer.uint32(32).bool(message.rotateManagerToken);
+    }
+    if (message.rotateUnlockKey !== false) {
+      writer.uint32(40).bool(message.rotateUnlockKey);
     }
     return writer;
   },
@@ -1146,6 +1451,14 @@ export const UpdateClusterRequest: MessageFns<UpdateClusterRequest> = {
             message.rotateManagerToken = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.rotateUnlockKey = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1169,6 +1482,105 @@ export const UpdateClusterRequest: MessageFns<UpdateClusterRequest> = {
       : undefined;
     message.rotateWorkerToken = object.rotateWorkerToken ?? false;
     message.rotateManagerToken = object.rotateManagerToken ?? false;
+    message.rotateUnlockKey = object.rotateUnlockKey ?? false;
+    return message;
+  },
+};
+
+function createBaseFollowUnlockKeyRequest(): FollowUnlockKeyRequest {
+  return {};
+}
+
+export const FollowUnlockKeyRequest: MessageFns<FollowUnlockKeyRequest> = {
+  encode(_: FollowUnlockKeyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FollowUnlockKeyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFollowUnlockKeyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FollowUnlockKeyRequest>): FollowUnlockKeyRequest {
+    return FollowUnlockKeyRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<FollowUnlockKeyRequest>): FollowUnlockKeyRequest {
+    const message = createBaseFollowUnlockKeyRequest();
+    return message;
+  },
+};
+
+function createBaseUnlockKey(): UnlockKey {
+  return { key: Buffer.alloc(0) };
+}
+
+export const UnlockKey: MessageFns<UnlockKey> = {
+  encode(message: UnlockKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UnlockKey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUnlockKey();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UnlockKey>): UnlockKey {
+    return UnlockKey.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UnlockKey>): UnlockKey {
+    const message = createBaseUnlockKey();
+    message.key = object.key ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -1467,6 +1879,17 @@ export const ControlService = {
     responseSerialize: (value: ClusterInfo): Buffer => Buffer.from(ClusterInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): ClusterInfo => ClusterInfo.decode(value),
   },
+  /** The present one first, then each that takes its place. */
+  followUnlockKey: {
+    path: "/shoal.v1.Control/FollowUnlockKey" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: FollowUnlockKeyRequest): Buffer =>
+      Buffer.from(FollowUnlockKeyRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FollowUnlockKeyRequest => FollowUnlockKeyRequest.decode(value),
+    responseSerialize: (value: UnlockKey): Buffer => Buffer.from(UnlockKey.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UnlockKey => UnlockKey.decode(value),
+  },
   /** Changes of the store from now on, in order; for `docker events`. */
   watch: {
     path: "/shoal.v1.Control/Watch" as const,
@@ -1486,6 +1909,16 @@ export const ControlService = {
     responseSerialize: (value: LogMessage): Buffer => Buffer.from(LogMessage.encode(value).finish()),
     responseDeserialize: (value: Buffer): LogMessage => LogMessage.decode(value),
   },
+  /** The whole state as of one index, with the key that signs certificates: a header, then chunks. */
+  backup: {
+    path: "/shoal.v1.Control/Backup" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: BackupRequest): Buffer => Buffer.from(BackupRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BackupRequest => BackupRequest.decode(value),
+    responseSerialize: (value: BackupMessage): Buffer => Buffer.from(BackupMessage.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BackupMessage => BackupMessage.decode(value),
+  },
 } as const;
 
 export interface ControlServer extends UntypedServiceImplementation {
@@ -1496,9 +1929,13 @@ export interface ControlServer extends UntypedServiceImplementation {
   remove: handleUnaryCall<RemoveRequest, RemoveResponse>;
   getCluster: handleUnaryCall<GetClusterRequest, ClusterInfo>;
   updateCluster: handleUnaryCall<UpdateClusterRequest, ClusterInfo>;
+  /** The present one first, then each that takes its place. */
+  followUnlockKey: handleServerStreamingCall<FollowUnlockKeyRequest, UnlockKey>;
   /** Changes of the store from now on, in order; for `docker events`. */
   watch: handleServerStreamingCall<WatchRequest, WatchChunk>;
   serviceLogs: handleServerStreamingCall<LogSubscription, LogMessage>;
+  /** The whole state as of one index, with the key that signs certificates: a header, then chunks. */
+  backup: handleServerStreamingCall<BackupRequest, BackupMessage>;
 }
 
 export interface ControlClient extends Client {
@@ -1591,6 +2028,13 @@ export interface ControlClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ClusterInfo) => void,
   ): ClientUnaryCall;
+  /** The present one first, then each that takes its place. */
+  followUnlockKey(request: FollowUnlockKeyRequest, options?: Partial<CallOptions>): ClientReadableStream<UnlockKey>;
+  followUnlockKey(
+    request: FollowUnlockKeyRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<UnlockKey>;
   /** Changes of the store from now on, in order; for `docker events`. */
   watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchChunk>;
   watch(request: WatchRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<WatchChunk>;
@@ -1600,6 +2044,13 @@ export interface ControlClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<LogMessage>;
+  /** The whole state as of one index, with the key that signs certificates: a header, then chunks. */
+  backup(request: BackupRequest, options?: Partial<CallOptions>): ClientReadableStream<BackupMessage>;
+  backup(
+    request: BackupRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<BackupMessage>;
 }
 
 export const ControlClient = makeGenericClientConstructor(ControlService, "shoal.v1.Control") as unknown as {
