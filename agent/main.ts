@@ -56,6 +56,7 @@ import { grpcManagerLink } from './session/io/manager-link.ts';
 import { ManagerDirectory } from './session/managers.ts';
 import { AgentSession } from './session/session.ts';
 import { SERVICE_ID_LABEL } from './task/container-config.ts';
+import { HealthBook } from './task/health-book.ts';
 import { assignmentFile } from './task/io/assignment-file.ts';
 import { TaskManager } from './task/manager.ts';
 import { LocalVolumes } from './volume/io/local-volumes.ts';
@@ -73,6 +74,7 @@ const RUNTIME = token<ContainerdRuntime>('Runtime');
 const IMAGES = token<ContainerdImages>('Images');
 const VOLUMES = token<LocalVolumes>('Volumes');
 const EVENTS = token<EventBus>('Events');
+const HEALTH = token<HealthBook>('Health');
 const MEMBERSHIP = token<NodeMembership>('Membership');
 
 container.register(FLAGS, { useFactory: once(() => readFlags()) });
@@ -80,6 +82,7 @@ container.register(LOG, { useFactory: once((c) => consoleLog(c.resolve(FLAGS).lo
 container.register(NODE_STORE, {
   useFactory: once((c) => new NodeStore(c.resolve(FLAGS).stateDir)),
 });
+container.register(HEALTH, { useFactory: once(() => new HealthBook()) });
 container.register(EVENTS, { useFactory: once(() => new LocalEventBus(systemClock)) });
 container.register(VOLUMES, {
   useFactory: once(
@@ -254,6 +257,7 @@ async function startSide(
     images: container.resolve(IMAGES),
     dataPlane,
     volumes: container.resolve(VOLUMES),
+    health: container.resolve(HEALTH),
     host: {
       nodeId: record.nodeId,
       hostname: flags.hostname,
@@ -415,6 +419,7 @@ async function main(): Promise<void> {
     images: container.resolve(IMAGES),
     runtime,
     volumes: container.resolve(VOLUMES),
+    health: container.resolve(HEALTH),
     events,
     host: await hostFacts({
       hostname: flags.hostname,

@@ -3,6 +3,7 @@ import type { Log } from '../../shared/log.ts';
 import type { Random } from '../../shared/random.ts';
 import type { Images } from '../image/types.ts';
 import type { Runtime } from '../runtime/types.ts';
+import type { HealthBook } from '../task/health-book.ts';
 import type { Volumes } from '../volume/types.ts';
 import type { ControlAccess } from './control-access.ts';
 import type { EventBus } from './events.ts';
@@ -15,6 +16,8 @@ export type EngineDeps = Readonly<{
   images: Images;
   runtime: Runtime;
   volumes: Volumes;
+  /** Of the containers here that have a health check. */
+  health: Pick<HealthBook, 'of'>;
   events: EventBus;
   host: HostFacts;
   processes: ProcessTable;

@@ -3,6 +3,7 @@ import { messageOf } from '../../shared/errors.ts';
 import type { Healthcheck } from '../../shared/gen/shoal/v1/objects.ts';
 import { nsToMs } from '../../shared/model/units.ts';
 import type { Runtime } from '../runtime/types.ts';
+import type { HealthBook } from './health-book.ts';
 
 export type Health = Readonly<{ healthy: boolean; output: string }>;
 
@@ -13,7 +14,7 @@ const START_INTERVAL_MS = 5_000;
 const RETRIES = 3;
 const OUTPUT_BYTES = 4096;
 
-export type Probe = Readonly<{ ok: boolean; output: string }>;
+export type Probe = Readonly<{ ok: boolean; output: string; exitCode: number }>;
 export type HealthState = Readonly<{ healthy: boolean; failures: number; startedAtMs: number }>;
 
 /**
@@ -46,15 +47,17 @@ export async function* monitorHealth(options: {
   clock: Clock;
   containerId: string;
   check: Healthcheck | undefined;
+  book: HealthBook;
   signal: AbortSignal;
 }): AsyncGenerator<Health> {
-  const { clock, signal } = options;
+  const { clock, signal, book, containerId } = options;
   const check = options.check;
   const cmd = check === undefined ? undefined : commandOf(check.test);
   if (check === undefined || cmd === undefined) {
     yield { healthy: true, output: '' };
     return;
   }
+  book.begin(containerId, check);
   let state: HealthState = { healthy: false, failures: 0, startedAtMs: clock.monotonicMs() };
   while (!signal.aborted) {
     const starting =
@@ -63,10 +66,11 @@ export async function* monitorHealth(options: {
       ? nsToMs(check.startIntervalNs) || START_INTERVAL_MS
       : nsToMs(check.intervalNs) || INTERVAL_MS;
     if (!(await sleptWell(clock, waitMs, signal))) return;
+    const startedAtMs = clock.now();
     const probe = await runProbe(
       options.runtime,
       clock,
-      options.containerId,
+      containerId,
       cmd,
       nsToMs(check.timeoutNs) || TIMEOUT_MS,
       signal,
@@ -74,9 +78,23 @@ export async function* monitorHealth(options: {
     if (signal.aborted) return;
     const next = afterProbe(state, probe, check, clock.monotonicMs());
     state = next.state;
+    const { exitCode, output } = probe;
+    book.note(
+      containerId,
+      { startedAtMs, endedAtMs: clock.now(), exitCode, output },
+      { status: statusOf(next), failingStreak: state.failures },
+    );
     if (next.verdict !== undefined) yield next.verdict;
     if (next.verdict?.healthy === false) return;
   }
+}
+
+function statusOf({
+  state,
+  verdict,
+}: ReturnType<typeof afterProbe>): 'starting' | 'healthy' | 'unhealthy' {
+  if (verdict?.healthy === false) return 'unhealthy';
+  return state.healthy ? 'healthy' : 'starting';
 }
 
 /** `["NONE"]` and an empty test mean no check; `CMD-SHELL` runs by the shell. */
@@ -132,10 +150,14 @@ async function runProbe(
     }
     const exitCode = await process.wait();
     if (late.signal.aborted)
-      return { ok: false, output: `health check exceeded timeout (${timeoutMs} ms)` };
-    return { ok: exitCode === 0, output: output.slice(0, OUTPUT_BYTES).trim() };
+      return {
+        ok: false,
+        output: `Health check exceeded timeout (${timeoutMs} ms)`,
+        exitCode: -1,
+      };
+    return { ok: exitCode === 0, output: output.slice(0, OUTPUT_BYTES).trim(), exitCode };
   } catch (error) {
-    return { ok: false, output: messageOf(error) };
+    return { ok: false, output: messageOf(error), exitCode: -1 };
   } finally {
     timer.cancel();
   }

@@ -24,6 +24,7 @@ import {
   volumeRequests,
 } from './container-config.ts';
 import { type Health, monitorHealth } from './health.ts';
+import type { HealthBook } from './health-book.ts';
 import { type AnonymousVolumes, removeWithVolumes } from './remove-container.ts';
 import { signalNumber } from './signals.ts';
 
@@ -33,6 +34,7 @@ export type RunnerDeps = Readonly<{
   images: Images;
   dataPlane: DataPlane;
   volumes: VolumeSource;
+  health: HealthBook;
   host: HostFacts;
   secret(id: string): Secret | undefined;
   config(id: string): Config | undefined;
@@ -240,6 +242,7 @@ export class TaskRunner {
       clock,
       containerId: id,
       check: await this.#healthcheck(id),
+      book: this.#deps.health,
       signal: AbortSignal.any([ended.signal, this.#stop.signal]),
     });
     const running = (healthy: boolean) =>
@@ -415,6 +418,7 @@ export class TaskRunner {
     for (let delayMs = RETRY_FIRST_MS; ; delayMs = Math.min(delayMs * 2, RETRY_MOST_MS)) {
       try {
         await removeWithVolumes(this.#deps, id);
+        this.#deps.health.forget(id);
         return;
       } catch (error) {
         this.#deps.log.warn('cannot remove a container', {

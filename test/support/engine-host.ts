@@ -21,6 +21,7 @@ import type {
   ObjectKind,
   ObjectOf,
 } from '../../agent/engine/types.ts';
+import { HealthBook } from '../../agent/task/health-book.ts';
 import { LocalVolumes } from '../../agent/volume/io/local-volumes.ts';
 import { runAllocator } from '../../manager/allocator/runner.ts';
 import { Control } from '../../manager/control/control.ts';
@@ -82,6 +83,7 @@ export class EngineHost {
   readonly membershipCalls: unknown[] = [];
   readonly #stop = new AbortController();
   readonly #running: Promise<unknown>[] = [];
+  readonly health = new HealthBook();
   readonly #server: EngineServer;
 
   static async start(): Promise<EngineHost> {
@@ -126,6 +128,7 @@ export class EngineHost {
       access: new ControlAccess(membership, () => this.#client()),
       images: this.images,
       runtime: this.runtime,
+      health: this.health,
       volumes: new LocalVolumes(join(folder, 'volumes'), systemClock, systemRandom),
       events: this.events,
       host: FACTS,

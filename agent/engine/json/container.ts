@@ -7,7 +7,9 @@ import type {
   ContainerNetwork,
   ContainerState,
 } from '../../runtime/types.ts';
+import type { HealthView } from '../../task/health-book.ts';
 import { humanDuration } from './human.ts';
+import { healthcheckJson } from './image.ts';
 import { rfc3339 } from './meta.ts';
 
 /** Docker's word for where a container's network comes from. */
@@ -20,12 +22,16 @@ export function endpointsOf(network: ContainerNetwork): readonly ContainerEndpoi
   return network.mode === 'netns' ? network.endpoints : [];
 }
 
-/** "Up 3 seconds", "Exited (137) 2 minutes ago". */
-export function statusText(state: ContainerState, nowMs: number): string {
+/** "Up 3 seconds (healthy)", "Exited (137) 2 minutes ago". */
+export function statusText(
+  state: ContainerState,
+  nowMs: number,
+  health: HealthView | undefined = undefined,
+): string {
   const since = (ms: number) => humanDuration(Math.max(0, nowMs - ms));
   switch (state.status) {
     case 'running':
-      return `Up ${since(state.startedAtMs)}`;
+      return `Up ${since(state.startedAtMs)}${healthText(health)}`;
     case 'paused':
       return `Up ${since(state.startedAtMs)} (Paused)`;
     case 'exited':
@@ -37,11 +43,17 @@ export function statusText(state: ContainerState, nowMs: number): string {
   }
 }
 
+function healthText(health: HealthView | undefined): string {
+  if (health === undefined) return '';
+  return health.status === 'starting' ? ' (health: starting)' : ` (${health.status})`;
+}
+
 /** One row of `GET /containers/json`. */
 export function containerSummaryJson(
   { config, state }: Container,
   nowMs: number,
   image: ImageConfig | undefined,
+  health: HealthView | undefined = undefined,
 ) {
   return {
     Id: config.id,
@@ -56,7 +68,7 @@ export function containerSummaryJson(
     }),
     Labels: config.labels,
     State: state.status,
-    Status: statusText(state, nowMs),
+    Status: statusText(state, nowMs, health),
     HostConfig: { NetworkMode: networkMode(config.network) },
     NetworkSettings: { Networks: networksJson(config) },
     Mounts: config.mounts.filter((mount) => mount.type !== 'tmpfs').map(mountPointJson),
@@ -64,7 +76,11 @@ export function containerSummaryJson(
 }
 
 /** `GET /containers/{id}/json`. */
-export function containerJson({ config, state }: Container, image: ImageConfig | undefined) {
+export function containerJson(
+  { config, state }: Container,
+  image: ImageConfig | undefined,
+  health: HealthView | undefined = undefined,
+) {
   const [path = '', ...args] = [...config.entrypoint, ...config.cmd];
   const exposed = image?.exposedPorts ?? [];
   const [endpoint] = endpointsOf(config.network);
@@ -85,6 +101,7 @@ export function containerJson({ config, state }: Container, image: ImageConfig |
       Error: state.error,
       StartedAt: rfc3339(state.startedAtMs),
       FinishedAt: rfc3339(state.finishedAtMs),
+      ...(health && { Health: healthJson(health) }),
     },
     Image: config.imageId,
     ResolvConfPath: '',
@@ -117,6 +134,7 @@ export function containerJson({ config, state }: Container, image: ImageConfig |
       StdinOnce: false,
       Env: config.env,
       Cmd: config.cmd.length > 0 ? config.cmd : null,
+      ...(health && { Healthcheck: healthcheckJson(health.check) }),
       Image: config.image,
       Volumes: null,
       WorkingDir: config.workingDir,
@@ -146,6 +164,19 @@ export function containerJson({ config, state }: Container, image: ImageConfig |
       MacAddress: endpoint?.macAddress ?? '',
       Networks: networksJson(config),
     },
+  };
+}
+
+function healthJson({ status, failingStreak, log }: HealthView) {
+  return {
+    Status: status,
+    FailingStreak: failingStreak,
+    Log: log.map((probe) => ({
+      Start: rfc3339(probe.startedAtMs),
+      End: rfc3339(probe.endedAtMs),
+      ExitCode: probe.exitCode,
+      Output: probe.output,
+    })),
   };
 }
 

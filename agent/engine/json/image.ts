@@ -1,3 +1,4 @@
+import type { Healthcheck } from '../../../shared/gen/shoal/v1/objects.ts';
 import type { Image } from '../../image/types.ts';
 
 /** One row of `GET /images/json`. */
@@ -40,16 +41,7 @@ export function imageJson(image: Image) {
       StdinOnce: false,
       Env: config.env.length > 0 ? config.env : null,
       Cmd: config.cmd.length > 0 ? config.cmd : null,
-      ...(config.healthcheck && {
-        Healthcheck: {
-          Test: config.healthcheck.test,
-          Interval: config.healthcheck.intervalNs,
-          Timeout: config.healthcheck.timeoutNs,
-          StartPeriod: config.healthcheck.startPeriodNs,
-          StartInterval: config.healthcheck.startIntervalNs,
-          Retries: config.healthcheck.retries,
-        },
-      }),
+      ...(config.healthcheck && { Healthcheck: healthcheckJson(config.healthcheck) }),
       Image: '',
       Volumes: config.volumes.length > 0 ? keys(config.volumes) : null,
       WorkingDir: config.workingDir,
@@ -93,4 +85,16 @@ export function unixSeconds(at: string): number {
 
 function keys(names: readonly string[]): Record<string, object> {
   return Object.fromEntries(names.map((name) => [name, {}]));
+}
+
+/** As images and containers show it; nanoseconds. */
+export function healthcheckJson(check: Healthcheck) {
+  return {
+    Test: check.test,
+    Interval: check.intervalNs,
+    Timeout: check.timeoutNs,
+    StartPeriod: check.startPeriodNs,
+    StartInterval: check.startIntervalNs,
+    Retries: check.retries,
+  };
 }

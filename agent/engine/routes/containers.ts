@@ -64,16 +64,17 @@ async function list(deps: EngineDeps, call: Call): Promise<Reply> {
     .filter(
       (one) =>
         (all || isUp(one)) &&
-        matches(filters, one, images) &&
+        matches(filters, one, images, deps.health.of(one.config.id)?.status) &&
         (before === undefined || one.config.createdAtMs < before) &&
         (since === undefined || one.config.createdAtMs > since),
     )
     .sort((a, b) => b.config.createdAtMs - a.config.createdAtMs);
   const now = deps.clock.now();
   return json(
-    shown
-      .slice(0, limit > 0 ? limit : shown.length)
-      .map((one) => containerSummaryJson(one, now, images.get(one.config.imageId)?.config)),
+    shown.slice(0, limit > 0 ? limit : shown.length).map((one) => {
+      const image = images.get(one.config.imageId)?.config;
+      return containerSummaryJson(one, now, image, deps.health.of(one.config.id));
+    }),
   );
 }
 
@@ -83,6 +84,7 @@ function matches(
   filters: Filters,
   { config, state }: Container,
   images: ReadonlyMap<string, Image>,
+  health = 'none',
 ): boolean {
   const isTask = booleanIn(filters, 'is-task');
   const image = images.get(config.imageId);
@@ -122,9 +124,9 @@ function matches(
     anyOf(filters, 'expose', (port) =>
       (image?.config.exposedPorts ?? []).some((one) => one === port || one === `${port}/tcp`),
     ) &&
-    // Ports are published by the cluster and health is the task's: containers here have neither.
+    // Ports are published by the cluster: containers here have none.
     anyOf(filters, 'publish', () => false) &&
-    anyOf(filters, 'health', (health) => health === 'none') &&
+    anyOf(filters, 'health', (wanted) => health === wanted) &&
     (isTask === undefined || isTask === Object.hasOwn(config.labels, 'com.docker.swarm.task.id'))
   );
 }
@@ -145,7 +147,7 @@ async function inspect(deps: EngineDeps, call: Call): Promise<Reply> {
     (image) => image.config,
     () => undefined,
   );
-  return json(containerJson(container, config));
+  return json(containerJson(container, config, deps.health.of(container.config.id)));
 }
 
 async function running(deps: EngineDeps, call: Call): Promise<Container> {

@@ -11,8 +11,8 @@ const CHECK: Healthcheck = {
   retries: 2,
 };
 const START: HealthState = { healthy: false, failures: 0, startedAtMs: 0 };
-const GOOD = { ok: true, output: 'fine' };
-const BAD = { ok: false, output: 'refused' };
+const GOOD = { ok: true, output: 'fine', exitCode: 0 };
+const BAD = { ok: false, output: 'refused', exitCode: 1 };
 
 test('afterProbe() is healthy at the first success, and says so once', (t) => {
   const first = afterProbe(START, GOOD, CHECK, 100);

@@ -3,6 +3,7 @@ import type { Images } from '../../../agent/image/types.ts';
 import type { DataPlane } from '../../../agent/network/types.ts';
 import type { Container, Runtime } from '../../../agent/runtime/types.ts';
 import { TASK_ID_LABEL } from '../../../agent/task/container-config.ts';
+import { HealthBook } from '../../../agent/task/health-book.ts';
 import { type RunnerDeps, TaskRunner } from '../../../agent/task/runner.ts';
 import { ShoalError } from '../../../shared/errors.ts';
 import { type Task, TaskState, type TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
@@ -17,6 +18,7 @@ function setUp() {
   const dataPlane = new FakeDataPlane();
   const images = new FakeImages();
   const clock = new ManualClock();
+  const health = new HealthBook();
   const reports: TaskStatus[] = [];
   let next = 0;
   const offered: string[] = [];
@@ -38,11 +40,12 @@ function setUp() {
     newContainerId: () => `container${++next}`,
     registryAuth: () => undefined,
     report: (_id, status) => reports.push(status),
+    health,
     clock,
     log: silentLog,
   };
   const states = () => reports.map(({ state }) => taskStateName(state));
-  return { runtime, dataPlane, images, clock, reports, deps, states, offered };
+  return { runtime, dataPlane, images, clock, health, reports, deps, states, offered };
 }
 
 const wanted = (fields: Partial<Task> = {}): Task =>
@@ -294,4 +297,37 @@ test('a task that becomes unhealthy leaves the back-ends before it is stopped', 
     state: TaskState.FAILED,
     err: 'task: unhealthy container: exit 1',
   });
+});
+
+test('what a health check found is kept with its container, the last five times', async (t) => {
+  const { deps, runtime, clock, health } = setUp();
+  runtime.execs = [1, 1, 1, 0, 0, 0, 1];
+  const healthcheck = { test: ['CMD', 'check'], intervalNs: 1e9, retries: 4 };
+  const task = taskFixture({
+    id: 'task',
+    spec: { container: { image: 'web:1', healthcheck } },
+    status: { state: TaskState.ASSIGNED },
+  });
+  const runner = new TaskRunner(deps, task, undefined);
+  await settle();
+  const id = runtime.onlyId;
+  t.like(health.of(id), { status: 'starting', failingStreak: 0, log: [] });
+  await clock.advance(3_000);
+  t.like(health.of(id), { status: 'starting', failingStreak: 3 });
+  await clock.advance(4_000);
+  t.like(health.of(id), { status: 'healthy', failingStreak: 1 });
+  t.deepEqual(
+    health.of(id)?.log.map(({ exitCode, output }) => [exitCode, output]),
+    [1, 0, 0, 0, 1].map((code) => [code, `exit ${code}`]),
+  );
+  runner.remove();
+  await runner.done;
+  t.is(health.of(id), undefined);
+});
+
+test('a container without a health check has no health', async (t) => {
+  const { deps, runtime, health } = setUp();
+  new TaskRunner(deps, wanted(), undefined);
+  await settle();
+  t.is(health.of(runtime.onlyId), undefined);
 });

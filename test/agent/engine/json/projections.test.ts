@@ -252,6 +252,44 @@ test('a container shows its address, image and limits where clients look for the
   });
 });
 
+test('health is shown as docker ps and inspect do', (t) => {
+  const probe = { startedAtMs: 1_000, endedAtMs: 1_500, exitCode: 1, output: 'refused' };
+  const check = {
+    test: ['CMD-SHELL', 'wget -q localhost'],
+    intervalNs: 1e9,
+    timeoutNs: 2e9,
+    startPeriodNs: 0,
+    startIntervalNs: 0,
+    retries: 3,
+  };
+  const view = { status: 'starting', failingStreak: 1, log: [probe], check } as const;
+  t.is(statusText(RUNNING, 4_500, view), 'Up 3 seconds (health: starting)');
+  t.is(statusText(RUNNING, 4_500, { ...view, status: 'healthy' }), 'Up 3 seconds (healthy)');
+  t.is(statusText(RUNNING, 4_500, { ...view, status: 'unhealthy' }), 'Up 3 seconds (unhealthy)');
+  const exited = { ...RUNNING, status: 'exited', finishedAtMs: 2_000 } as const;
+  t.is(statusText(exited, 4_500, view), 'Exited (0) 2 seconds ago');
+  const container = { config: containerConfig('sleep 1'), state: RUNNING };
+  t.like(wire(containerJson(container, imageFixture().config, view)), {
+    State: {
+      Health: {
+        Status: 'starting',
+        FailingStreak: 1,
+        Log: [
+          {
+            Start: '1970-01-01T00:00:01.000Z',
+            End: '1970-01-01T00:00:01.500Z',
+            ExitCode: 1,
+            Output: 'refused',
+          },
+        ],
+      },
+    },
+    Config: { Healthcheck: { Test: check.test, Interval: 1e9, Timeout: 2e9, Retries: 3 } },
+  });
+  const bare = containerJson(container, imageFixture().config);
+  t.false('Health' in bare.State, 'as Docker does without a check');
+});
+
 test('an image shows Go’s nulls for what it does not have', (t) => {
   const shown = imageJson(imageFixture());
   t.is(shown.Config.Entrypoint, null);
