@@ -25,6 +25,8 @@ export type NodeStanding = Readonly<{
   remoteManagers: readonly Readonly<{ nodeId: string; address: string }>[];
   clusterId: string;
   description: NodeDescription;
+  /** What the administrator of this host has to see to. */
+  warnings: readonly string[];
 }>;
 
 export type InitRequest = Readonly<{

@@ -153,6 +153,10 @@ export class MemberSide implements ClusterSide {
     return this.#manager?.backup(signal);
   }
 
+  warnings(): readonly string[] {
+    return this.#deps.dataPlane.warnings;
+  }
+
   managers() {
     return this.#deps.managers.all();
   }

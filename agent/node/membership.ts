@@ -40,6 +40,8 @@ export interface ClusterSide {
   /** The whole cluster's state; undefined where this host is no manager. */
   backup(signal: AbortSignal): AsyncIterable<BackupMessage> | undefined;
   managers(): readonly Readonly<{ nodeId: string; address: string }>[];
+  /** What the administrator of this host has to see to. */
+  warnings(): readonly string[];
   /** Asks the cluster to take this manager out of the quorum. */
   resign(signal: AbortSignal): Promise<void>;
   /** Ends and removes everything that the membership brought: containers, links, processes. */
@@ -148,6 +150,7 @@ export class NodeMembership implements Membership {
       error: this.#error,
       remoteManagers: this.#side?.managers() ?? [],
       clusterId: record?.clusterId ?? '',
+      warnings: this.#side?.warnings() ?? [],
       // When it is asked for: it lists CPUs and interfaces, and each request looks at the rest.
       get description() {
         return describe();

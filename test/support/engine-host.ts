@@ -118,6 +118,7 @@ export class EngineHost {
       nodeAddress: '10.0.0.1',
       isManager: true,
       error: '',
+      warnings: [],
       remoteManagers: [{ nodeId: this.self.id, address: '10.0.0.1:2377' }],
       clusterId: 'c',
       description: this.self.description as NodeStanding['description'],

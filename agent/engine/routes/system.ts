@@ -93,6 +93,7 @@ async function infoJson(deps: EngineDeps, signal: AbortSignal) {
     return [];
   };
   const standing = membership.standing();
+  warnings.push(...standing.warnings.map((warning) => `WARNING: ${warning}`));
   const [containers, allImages, swarm] = await Promise.all([
     runtime.list().catch(tolerate),
     images.list().catch(tolerate),

@@ -331,6 +331,18 @@ test('a host outside of a swarm, a worker and a locked one refuse cluster calls 
   t.is((await http(host.socketPath, 'GET', '/_ping')).headers.swarm, 'locked');
 });
 
+test('info warns of what the administrator of the host has to see to', async (t) => {
+  const host = await EngineHost.start();
+  t.teardown(() => host.close());
+  const warnings = async () => {
+    const { json } = await httpJson(host.socketPath, 'GET', '/info');
+    return (json as { Warnings: readonly string[] | null }).Warnings;
+  };
+  t.is(await warnings(), null);
+  host.standing = { ...host.standing, warnings: ['a filter drops it'] };
+  t.deepEqual(await warnings(), ['WARNING: a filter drops it']);
+});
+
 test('init and join pass on what the client said', async (t) => {
   const host = await EngineHost.start();
   t.teardown(() => host.close());
