@@ -73,14 +73,20 @@ export class ReadyContract {
     this.#checkTerm(message);
   }
 
-  /** Rule 3: what is vouched for is in this `Ready` or on disk already. */
+  /**
+   * Rule 3: what is vouched for is in this `Ready` or on disk already. Not so for an answer to the
+   * leader of an earlier term, when the next leader has replaced the entries in the same turn. That
+   * does no harm: the next leader lacks them, so its voters had not acknowledged them before they
+   * voted, and those who had are no majority.
+   */
   #checkAfterSync(message: Message): void {
     this.#checkTerm(message);
+    if (message.term !== this.#term) return;
     if (message.type === 'append-reply' && !message.rejected) {
       if (message.index > this.#log.lastIndex()) {
         throw broken(`${message.index} would be acknowledged, the log ends before it`);
       }
-    } else if (message.type === 'vote-reply' && message.granted && message.term === this.#term) {
+    } else if (message.type === 'vote-reply' && message.granted) {
       if (this.#vote !== message.to) throw broken(`a vote for ${message.to} is not to be stored`);
     }
   }

@@ -82,6 +82,21 @@ test('three terms write one index while the first write is under way: only the l
   t.is(b.status.commit, 1);
 });
 
+test('entries replaced in the turn that they came in: the old answer leaves, for the old term', (t) => {
+  const group = Group.withLogs({ b: [1], x: [1], y: [1], z: [1], w: [1] }, BARE);
+  const b = group.get('b');
+  b.core.step(append(b, 1, [1, 1], [entry(2, 1), entry(3, 1)]));
+  b.core.step(append(b, 2, [1, 1], [entry(2, 2)]));
+  const ready = b.core.ready();
+  t.like(ready.entries, [{ index: 2, term: 2 }]);
+  t.like(ready.messagesAfterSync, [
+    { type: 'append-reply', term: 1, index: 3 },
+    { type: 'append-reply', term: 2, index: 2 },
+  ]);
+  b.carryOut(ready);
+  t.deepEqual(b.terms(), [1, 2]);
+});
+
 test('an acknowledgement of an older leader is not taken for one of the new leader', (t) => {
   const group = Group.of(3, BARE);
   const a = group.elect('a');
