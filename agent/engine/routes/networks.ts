@@ -1,9 +1,9 @@
 import { isShoalError } from '../../../shared/errors.ts';
-import { Network } from '../../../shared/gen/shoal/v1/objects.ts';
+import { Network, TaskState } from '../../../shared/gen/shoal/v1/objects.ts';
 import type { Container } from '../../runtime/types.ts';
 import type { EngineDeps } from '../deps.ts';
 import { anyOf, booleanIn, type Filters, labelsMatch, parseFilters } from '../filters.ts';
-import { type Call, empty, HttpError, json, notSupported, type Reply } from '../http.ts';
+import { type Call, empty, HttpError, isTrue, json, notSupported, type Reply } from '../http.ts';
 import { endpointsOf } from '../json/container.ts';
 import {
   type NetworkMember,
@@ -13,7 +13,9 @@ import {
   predefinedJson,
   predefinedNetworks,
 } from '../json/network.ts';
+import { type NetworkUsers, networkServicesJson } from '../json/network-services.ts';
 import type { Route } from '../router.ts';
+import type { ControlClient } from '../types.ts';
 
 const NETWORK_FILTERS = ['id', 'name', 'label', 'driver', 'scope', 'type', 'dangling'];
 
@@ -70,7 +72,32 @@ async function inspect(deps: EngineDeps, call: Call): Promise<Reply> {
     throw error instanceof HttpError && error.status === 404 ? notFound(name) : error;
   });
   const members = membersOn(await deps.runtime.list(), network.id);
-  return json(networkJson(network, members));
+  const shown = networkJson(network, members);
+  if (!isTrue(call.query.get('verbose'))) return json(shown);
+  const users = await usersOf(control, network.id, call.signal);
+  return json({ ...shown, ...networkServicesJson(network.id, users) });
+}
+
+/** Services on the network with their running tasks: all of the cluster, so for the verbose view only. */
+async function usersOf(
+  control: ControlClient,
+  networkId: string,
+  signal: AbortSignal,
+): Promise<NetworkUsers> {
+  const [listed, nodes] = await Promise.all([
+    control.list('service', {}, signal),
+    control.list('node', {}, signal),
+  ]);
+  const services = listed.objects.filter(
+    ({ spec, endpoint }) =>
+      endpoint?.virtualIps.some((vip) => vip.networkId === networkId) ||
+      spec?.task?.networks.some(({ target }) => target === networkId),
+  );
+  const serviceIds = services.map(({ id }) => id);
+  const tasks =
+    serviceIds.length === 0 ? [] : (await control.list('task', { serviceIds }, signal)).objects;
+  const running = tasks.filter(({ status }) => status?.state === TaskState.RUNNING);
+  return { services, tasks: running, nodes: nodes.objects };
 }
 
 async function create(deps: EngineDeps, call: Call): Promise<Reply> {
