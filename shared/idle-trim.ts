@@ -1,4 +1,4 @@
-/** Share of the time the event loop was at work; a manager without work to do stays below 0.03. */
+/** Share of a core; a manager without work to do stays below 0.03. */
 const IDLE_RATIO = 0.1;
 /** Idle checks in a row: a pause between two requests is not yet idleness. */
 const IDLE_CHECKS = 2;
@@ -7,7 +7,7 @@ const WORTH_BYTES = 3 * 2 ** 20;
 /** Above this a collection is left to V8: it would hold up a request that comes in meanwhile for too long. */
 const LARGEST_HEAP_BYTES = 96 * 2 ** 20;
 
-/** `heldBytes`: what this thread holds, and may hold for nothing; more than the heap where it includes buffers. */
+/** `busyRatio`: the thread's share of a core. `heldBytes`: what this thread holds, and may hold for nothing; more than the heap where it includes buffers. */
 export type MemorySample = Readonly<{ busyRatio: number; heapBytes: number; heldBytes: number }>;
 
 /** `idleChecks` so far in a row; `settledBytes`: held after the last collection, 0 before the first. */

@@ -21,10 +21,10 @@ export function trimWhenIdle(): void {
   if (collect === undefined) return;
   const trimMalloc = isMainThread ? loadMallocTrim() : undefined;
   let state = TRIM_START;
-  let seen = performance.eventLoopUtilization();
+  let seen = cpuAndTimeMs();
   setInterval(() => {
-    const now = performance.eventLoopUtilization();
-    const { utilization: busyRatio } = performance.eventLoopUtilization(now, seen);
+    const now = cpuAndTimeMs();
+    const busyRatio = (now.cpuMs - seen.cpuMs) / (now.timeMs - seen.timeMs);
     seen = now;
     const judged = judgeTrim(state, { busyRatio, heapBytes: heapBytes(), heldBytes: heldBytes() });
     state = judged.state;
@@ -34,6 +34,12 @@ export function trimWhenIdle(): void {
     trimMalloc?.();
     state = { ...state, settledBytes: heldBytes() };
   }, CHECK_MS).unref();
+}
+
+/** CPU and not the loop's utilization: on a host with more work than cores that counts the waiting too (2 to 10 times). */
+function cpuAndTimeMs(): Readonly<{ cpuMs: number; timeMs: number }> {
+  const { user, system } = process.threadCpuUsage();
+  return { cpuMs: (user + system) / 1_000, timeMs: performance.now() };
 }
 
 function heapBytes(): number {
