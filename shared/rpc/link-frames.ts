@@ -21,6 +21,9 @@ export const LINK = {
   end: 5,
   /** The call's end; an RpcStatus as JSON. */
   error: 6,
+  /** To the server, while calls are under way: a host without power answers none and closes nothing. */
+  ping: 7,
+  pong: 8,
 } as const;
 export type LinkKind = (typeof LINK)[keyof typeof LINK];
 

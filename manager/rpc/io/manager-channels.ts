@@ -8,6 +8,8 @@ import {
   serverStream,
   unary,
 } from '../../../shared/rpc/io/client.ts';
+import { clusterLink } from '../../../shared/rpc/io/cluster-listener.ts';
+import type { LinkClient } from '../../../shared/rpc/io/link-client.ts';
 import type { PeerLogs } from '../../logs/broker.ts';
 import type { ReportCalls } from '../leader-link.ts';
 
@@ -19,16 +21,30 @@ const DIGEST_DEADLINE_MS = 1_000;
 /** What an answer takes beyond the time that the request leaves for it. */
 const ANSWER_MS = 500;
 
-/** Channels to the other managers, one each, opened when first needed. */
+/**
+ * Ways to the other managers, opened when first needed: a link for calls that are sent on while a
+ * client waits, a gRPC channel for reports and streams.
+ */
 export class ManagerChannels implements ReportCalls, PeerLogs {
+  readonly #identity: IdentitySource;
   readonly #credentials: Credentials;
   readonly #channels = new Map<string, Channel>();
+  readonly #links = new Map<string, LinkClient>();
 
   constructor(identity: IdentitySource) {
+    this.#identity = identity;
     this.#credentials = clusterCredentials(identity);
   }
 
-  to(address: string): Channel {
+  linkTo(address: string): LinkClient {
+    const known = this.#links.get(address);
+    if (known !== undefined) return known;
+    const link = clusterLink(address, this.#identity);
+    this.#links.set(address, link);
+    return link;
+  }
+
+  #to(address: string): Channel {
     const known = this.#channels.get(address);
     if (known !== undefined) return known;
     const channel = openChannel(address, this.#credentials, {
@@ -40,12 +56,14 @@ export class ManagerChannels implements ReportCalls, PeerLogs {
     return channel;
   }
 
-  /** Closes channels to addresses that no manager has any more. */
+  /** Closes those to addresses that no manager has any more. */
   keepOnly(addresses: ReadonlySet<string>): void {
-    for (const [address, channel] of this.#channels) {
-      if (addresses.has(address)) continue;
-      channel.close();
-      this.#channels.delete(address);
+    for (const ways of [this.#channels, this.#links]) {
+      for (const [address, way] of ways) {
+        if (addresses.has(address)) continue;
+        way.close();
+        ways.delete(address);
+      }
     }
   }
 
@@ -53,19 +71,19 @@ export class ManagerChannels implements ReportCalls, PeerLogs {
     ...[address, batch, signal]: Parameters<ReportCalls['reportTaskStatuses']>
   ): Promise<void> {
     const options = { signal, deadlineMs: STATUS_DEADLINE_MS, mutates: true };
-    await unary(this.to(address), PeerService.reportTaskStatuses, batch, options);
+    await unary(this.#to(address), PeerService.reportTaskStatuses, batch, options);
   }
 
   async reportLiveness(
     ...[address, digest, signal]: Parameters<ReportCalls['reportLiveness']>
   ): Promise<void> {
     const options = { signal, deadlineMs: DIGEST_DEADLINE_MS };
-    await unary(this.to(address), PeerService.reportLiveness, digest, options);
+    await unary(this.#to(address), PeerService.reportLiveness, digest, options);
   }
 
   awaitApplied(...[address, request, signal]: Parameters<ReportCalls['awaitApplied']>) {
     const options = { signal, deadlineMs: request.withinMs + ANSWER_MS };
-    return unary(this.to(address), PeerService.awaitApplied, request, options);
+    return unary(this.#to(address), PeerService.awaitApplied, request, options);
   }
 
   logs(
@@ -73,7 +91,7 @@ export class ManagerChannels implements ReportCalls, PeerLogs {
     subscription: LogSubscription,
     signal: AbortSignal,
   ): AsyncIterable<LogMessage> {
-    return serverStream(this.to(address), PeerService.logs, subscription, { signal });
+    return serverStream(this.#to(address), PeerService.logs, subscription, { signal });
   }
 
   close(): void {

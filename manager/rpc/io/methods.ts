@@ -1,5 +1,6 @@
 import type { CallContext } from '../../../shared/rpc/call-context.ts';
-import { type RpcOptions, unary } from '../../../shared/rpc/io/client.ts';
+import type { RpcOptions } from '../../../shared/rpc/io/client.ts';
+import type { LinkClient } from '../../../shared/rpc/io/link-client.ts';
 import type { MethodPath } from '../authorisation.ts';
 import { type ForwardDeps, onLeader } from '../forward.ts';
 import { type Admitted, FORWARDED_BY, FORWARDED_FOR, type Guard } from '../guard.ts';
@@ -14,7 +15,7 @@ export type MethodDeps = ForwardDeps &
     stop: AbortSignal;
   }>;
 
-type Definition<Req, Res> = Parameters<typeof unary<Req, Res>>[1];
+type Definition<Req, Res> = Parameters<typeof LinkClient.prototype.unary<Req, Res>>[0];
 
 /** Of calls whose caller names no deadline: nothing waits for ever on another host. */
 const FORWARD_DEADLINE_MS = 30_000;
@@ -49,7 +50,9 @@ export class Methods {
       return onLeader(this.#deps, {
         local: (signal) => fn(request, signal, admitted),
         remote: (address, signal) =>
-          unary(channels.to(address), method, request, this.#forwarding(admitted, context, signal)),
+          channels
+            .linkTo(address)
+            .unary(method, request, this.#forwarding(admitted, context, signal)),
         isForwarded: admitted.isForwarded,
         signal: context.signal,
         deadlineAtMs: context.deadlineAtMs,

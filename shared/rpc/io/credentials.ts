@@ -1,5 +1,5 @@
 import { createSecureContext, type PeerCertificate } from 'node:tls';
-import { ChannelCredentials, ServerCredentials } from '@grpc/grpc-js';
+import { ChannelCredentials } from '@grpc/grpc-js';
 import type { IdentitySource, TlsIdentity } from '../../pki/identity.ts';
 import { type CertificateRole, peerRefusal } from '../../pki/roles.ts';
 
@@ -42,12 +42,7 @@ export class ClusterChannelCredentials extends ChannelCredentials {
   #current(): ChannelCredentials {
     const identity = this.#identity.current();
     if (this.#made?.from !== identity) {
-      const context = createSecureContext({
-        ca: identity.rootsPem,
-        cert: identity.certificatePem,
-        key: identity.keyPem,
-        minVersion: 'TLSv1.3',
-      });
+      const context = createSecureContext(contextOptions(identity));
       const { clusterId } = identity.holder;
       const checkServerIdentity = (_name: string, { subject }: PeerCertificate) => {
         const why = peerRefusal(subject, this.#wanted, clusterId);
@@ -62,29 +57,8 @@ export class ClusterChannelCredentials extends ChannelCredentials {
   }
 }
 
-/**
- * Server side: TLS 1.3 only. A client certificate is asked for and not required, because a node that
- * joins has none; what a call may do is decided by its handler from the Caller.
- */
-export class ClusterServerCredentials extends ServerCredentials {
-  readonly #stop: () => void;
-  constructor(identity: IdentitySource) {
-    super(
-      { requestCert: true, rejectUnauthorized: false, minVersion: 'TLSv1.3' },
-      contextOptions(identity.current()),
-    );
-    this.#stop = identity.onChange((next) => this.updateSecureContextOptions(contextOptions(next)));
-  }
-  override _equals(other: ServerCredentials): boolean {
-    return other === this;
-  }
-  /** Stops following the identity. */
-  close(): void {
-    this.#stop();
-  }
-}
-
-function contextOptions(identity: TlsIdentity) {
+/** What both sides of a connection show and trust. */
+export function contextOptions(identity: TlsIdentity) {
   return {
     ca: identity.rootsPem,
     cert: identity.certificatePem,

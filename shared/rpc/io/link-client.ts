@@ -13,6 +13,11 @@ type Pending = Readonly<{
   settle: (outcome: ShoalError | Buffer | undefined) => void;
 }>;
 
+/** Between two pings while calls are under way; a link that answered none until the next one is cut. */
+const PING_MS = 2_000;
+
+type Open = { socket: Socket; writer: FrameWriter; isConnected: boolean; isAlive: boolean };
+
 const FIRST_CALL = 1;
 const LAST_CALL = 0xffff_ffff;
 
@@ -23,13 +28,17 @@ const LAST_CALL = 0xffff_ffff;
 export class LinkClient {
   readonly #connect: () => Socket;
   readonly #pending = new Map<number, Pending>();
-  #open: { socket: Socket; writer: FrameWriter; isConnected: boolean } | undefined;
+  #open: Open | undefined;
   #nextCall = FIRST_CALL;
   #isClosed = false;
 
-  /** `connect` begins a connection; frames may be written to it at once. */
-  constructor(connect: () => Socket) {
+  readonly #pingMs: number;
+  #pings: NodeJS.Timeout | undefined;
+
+  /** `connect` begins a connection; nothing is written to it before it is there, and verified. */
+  constructor(connect: () => Socket, pingMs = PING_MS) {
     this.#connect = connect;
+    this.#pingMs = pingMs;
   }
 
   /** One request, one response. Rejects with ShoalError only; `cancelled` when the signal aborts. */
@@ -79,6 +88,7 @@ export class LinkClient {
       const call = this.#newCall();
       const settle = (outcome: ShoalError | Buffer | undefined) => {
         this.#pending.delete(call);
+        if (this.#pending.size === 0) this.#stopPings();
         clearTimeout(timer);
         signal?.removeEventListener('abort', onAbort);
         if (outcome instanceof ShoalError) reject(outcome);
@@ -95,8 +105,26 @@ export class LinkClient {
           : setTimeout(() => giveUp(tooLate(path, deadlineMs, mutates)), deadlineMs);
       signal?.addEventListener('abort', onAbort, { once: true });
       this.#pending.set(call, { mutates, message, settle });
+      this.#pings ??= setInterval(() => this.#ping(), this.#pingMs);
       writer.put(LINK.call, call, encodeCall({ path, deadlineMs, metadata }, request));
     });
+  }
+
+  #ping(): void {
+    const open = this.#open;
+    if (open === undefined || !open.isConnected) return; // connecting has limits of its own
+    if (!open.isAlive) {
+      open.socket.destroy(new Error('the other end does not answer'));
+      return;
+    }
+    open.isAlive = false;
+    open.writer.put(LINK.ping, 0);
+  }
+
+  #stopPings(): void {
+    clearInterval(this.#pings);
+    this.#pings = undefined;
+    if (this.#open !== undefined) this.#open.isAlive = true;
   }
 
   #newCall(): number {
@@ -113,15 +141,23 @@ export class LinkClient {
   #connection() {
     if (this.#open !== undefined) return this.#open;
     const socket = this.#connect();
-    const open = { socket, writer: new FrameWriter(socket), isConnected: false };
+    const open: Open = {
+      socket,
+      writer: new FrameWriter(socket),
+      isConnected: false,
+      isAlive: true,
+    };
     this.#open = open;
+    socket.cork();
     const reader = new LinkReader(MESSAGE_MAX_BYTES);
     const take = (frame: LinkFrame) => this.#take(frame);
     let why = 'the connection was closed';
     socket.on(readyEvent(socket), () => {
       open.isConnected = true;
+      socket.uncork();
     });
     socket.on('data', (chunk: Buffer) => {
+      open.isAlive = true;
       try {
         reader.push(chunk, take);
       } catch (error) {

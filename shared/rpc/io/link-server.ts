@@ -115,6 +115,7 @@ class LinkConnection {
       void this.#serve(call, payload);
       return;
     }
+    if (kind === LINK.ping) this.#writer.put(LINK.pong, call);
     if (kind !== LINK.cancel) return; // of a later version: nothing that this one has to answer
     this.#calls.get(call)?.abort(gone());
     this.#end(call);

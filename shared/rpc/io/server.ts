@@ -1,5 +1,4 @@
 import { chmod, rm } from 'node:fs/promises';
-import type { Server as NetServer } from 'node:net';
 import type { Readable } from 'node:stream';
 import {
   Metadata,
@@ -16,12 +15,11 @@ import {
 import { messageOf, ShoalError } from '../../errors.ts';
 import { type Log, silentLog } from '../../log.ts';
 import type { IdentitySource } from '../../pki/identity.ts';
-import { holderOf } from '../../pki/roles.ts';
 import type { CallContext } from '../call-context.ts';
 import type { Caller } from '../caller.ts';
 import { loggedStatus } from '../status.ts';
 import { MESSAGE_MAX_BYTES } from './client.ts';
-import { ClusterServerCredentials } from './credentials.ts';
+import { callerOf, listenForCluster, parseTarget } from './cluster-listener.ts';
 import { type LinkMethod, LinkServer } from './link-server.ts';
 import { linkPathOf, listenForLinks } from './link-socket.ts';
 
@@ -143,15 +141,13 @@ export class RpcServer {
   readonly #remote: Server;
   readonly #local: Server;
   readonly #identity: IdentitySource;
-  readonly #credentials: ClusterServerCredentials;
   readonly #links: LinkServer;
-  readonly #listeners: NetServer[] = [];
+  readonly #listeners: { close: () => void }[] = [];
   readonly #sockets: string[] = [];
   #closing: Promise<void> | undefined;
   constructor(options: RpcServerOptions) {
     this.#log = options.log ?? silentLog;
     this.#identity = options.identity;
-    this.#credentials = new ClusterServerCredentials(options.identity);
     this.#links = new LinkServer(this.#log);
     const limits = {
       'grpc.max_receive_message_length': MESSAGE_MAX_BYTES,
@@ -187,8 +183,22 @@ export class RpcServer {
   }
 
   /** `address`: host:port; port 0 takes a free one. Returns the port. */
-  listen(address: string): Promise<number> {
-    return bindTo(this.#remote, address, this.#credentials);
+  async listen(address: string): Promise<number> {
+    const injector = this.#remote.createConnectionInjector(ServerCredentials.createInsecure());
+    const listener = await listenForCluster({
+      ...parseTarget(address),
+      identity: this.#identity,
+      log: this.#log,
+      // It is secure: the handshake was made here, and gRPC looks at the socket it is given.
+      grpc: (socket) => injector.injectConnection(socket),
+      link: (socket) => {
+        // Once: reading a certificate costs as much as a call.
+        const certificate = socket.authorized ? socket.getPeerCertificate() : undefined;
+        this.#links.accept(socket, () => callerOf(certificate));
+      },
+    });
+    this.#listeners.push(listener);
+    return listener.port;
   }
 
   /**
@@ -219,7 +229,6 @@ export class RpcServer {
   }
 
   async #close(graceMs: number): Promise<void> {
-    this.#credentials.close();
     for (const listener of this.#listeners) listener.close(); // its socket goes with it
     await Promise.all([
       this.#links.close(graceMs),
@@ -256,12 +265,7 @@ function shutDown(server: Server, graceMs: number): Promise<void> {
 
 /** grpc-js shows a certificate only when its chain was verified against the roots. */
 function remoteCaller(call: ServerCall): Caller | undefined {
-  const certificate = call.getAuthContext().sslPeerCertificate;
-  if (certificate === undefined) return undefined;
-  // Checked at the handshake too, but connections live longer than that.
-  if (Date.parse(certificate.valid_to) < Date.now()) return undefined;
-  const holder = holderOf(certificate.subject);
-  return holder === undefined ? undefined : { ...holder, local: false };
+  return callerOf(call.getAuthContext().sslPeerCertificate);
 }
 
 function contextOf(

@@ -9,6 +9,13 @@ import { silentLog } from '../../../../shared/log.ts';
 import { LinkClient } from '../../../../shared/rpc/io/link-client.ts';
 import { LinkServer } from '../../../../shared/rpc/io/link-server.ts';
 import { listenForLinks } from '../../../../shared/rpc/io/link-socket.ts';
+import {
+  encodeCall,
+  frameParts,
+  LINK,
+  type LinkFrame,
+  LinkReader,
+} from '../../../../shared/rpc/link-frames.ts';
 
 const method = (name: string) => ({
   path: `/test.Echo/${name}`,
@@ -208,4 +215,27 @@ test('close() lets calls end, but not for longer than its grace', async (t) => {
   await closing;
   t.true(isShoalError(await t.throwsAsync(call), 'unknown-outcome'));
   if (hung[0] !== undefined) await aborted(hung[0]);
+});
+
+test('a server that answers nothing, not even pings, is given up', async (t) => {
+  const path = `${t.context.path}.dead`;
+  const dead = createServer();
+  await new Promise<void>((resolve) => dead.listen(path, resolve));
+  const client = new LinkClient(() => connect(path), 10);
+  const error = await t.throwsAsync(client.unary(echo, '', { mutates: true }));
+  t.true(isShoalError(error, 'unknown-outcome'));
+  t.regex(error.message, /does not answer/);
+  dead.close();
+});
+
+test('pings are answered while a call takes its time', async (t) => {
+  const socket = connect(t.context.path);
+  t.teardown(() => socket.destroy());
+  const call = encodeCall({ path: hang.path, deadlineMs: undefined }, Buffer.alloc(0));
+  socket.write(Buffer.concat([...frameParts(LINK.call, 1, call), ...frameParts(LINK.ping, 7)]));
+  const reader = new LinkReader(100);
+  const answered = await new Promise<LinkFrame>((resolve) => {
+    socket.on('data', (chunk) => reader.push(chunk, resolve));
+  });
+  t.like(answered, { kind: LINK.pong, call: 7 });
 });
