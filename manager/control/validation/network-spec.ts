@@ -14,7 +14,7 @@ const MTU_OPTION = 'com.docker.network.driver.mtu';
 /** The smallest every IPv4 host must take, and the largest of an interface. */
 const [MIN_MTU, MAX_MTU] = [576, 65_535];
 /** Room for the network's and a few tasks' addresses at least; nothing wider than a private pool. */
-const PREFIX_RANGE = { 4: [8, 29], 6: [32, 124] } as const;
+const [WIDEST, NARROWEST] = [8, 29];
 
 export function completeNetworkSpec(spec: NetworkSpec): NetworkSpec {
   return { ...spec, driver: spec.driver || 'overlay' };
@@ -32,6 +32,8 @@ export function checkNetworkSpec(spec: NetworkSpec): void {
   for (const [option, value] of Object.entries(spec.driverOptions)) checkOption(option, value);
   if (spec.ingress && spec.attachable) throw invalid('ingress network cannot be attachable');
   if (spec.ingress && spec.internal) throw invalid('ingress network cannot be internal');
+  // The allocator could number them, but hosts would not carry a packet.
+  if (spec.ipv6) throw unimplemented('networks with IPv6 are not supported yet: leave out --ipv6');
   const subnets: Cidr[] = [];
   for (const config of spec.ipam) {
     const subnet = checkIpam(config);
@@ -77,15 +79,19 @@ function checkIpam(config: IpamConfig): Cidr | undefined {
       `IPAM: invalid subnet ${JSON.stringify(config.subnet)}: expected an address and a length, like 10.10.0.0/24`,
     );
   }
+  if (subnet.family === 6) {
+    throw unimplemented(
+      `IPAM: subnet ${config.subnet}: networks with IPv6 are not supported yet: give one of IPv4`,
+    );
+  }
   if (subnet.address !== subnet.base) {
     throw invalid(
       `IPAM: invalid subnet ${config.subnet}: it should be ${formatCidr(subnet)}, without host bits`,
     );
   }
-  const [widest, narrowest] = PREFIX_RANGE[subnet.family];
-  if (subnet.prefix < widest || subnet.prefix > narrowest) {
+  if (subnet.prefix < WIDEST || subnet.prefix > NARROWEST) {
     throw invalid(
-      `IPAM: invalid subnet ${config.subnet}: its length must be from /${widest} to /${narrowest}`,
+      `IPAM: invalid subnet ${config.subnet}: its length must be from /${WIDEST} to /${NARROWEST}`,
     );
   }
   if (config.range !== '') {

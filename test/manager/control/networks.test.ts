@@ -30,6 +30,12 @@ const refused: [MessageInitShape<typeof NetworkSpec>, string, ErrorCode?][] = [
     { driverOptions: { 'com.docker.network.driver.mtu': 'big' } },
     'option com.docker.network.driver.mtu: "big" must be a number from 576 to 65535',
   ],
+  [{ ipv6: true }, 'networks with IPv6 are not supported yet: leave out --ipv6', 'unimplemented'],
+  [
+    { ipam: [{ subnet: 'fd00:9::/64' }] },
+    'IPAM: subnet fd00:9::/64: networks with IPv6 are not supported yet: give one of IPv4',
+    'unimplemented',
+  ],
   [{ ingress: true, attachable: true }, 'ingress network cannot be attachable'],
   [{ ingress: true, internal: true }, 'ingress network cannot be internal'],
 ];
