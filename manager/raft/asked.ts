@@ -21,12 +21,14 @@ export type LeaderKnown = Readonly<{ leader: RaftId | undefined; term: number }>
 /** What a node that does not lead has asked its leader for, and what became of it. */
 export class Asked {
   readonly #id: RaftId;
+  readonly #maxBytes: number;
   readonly #output: Output;
   readonly #reads: ForwardedReads;
   readonly #proposals: ForwardedProposals;
 
   constructor(options: RaftOptions, random: Random, output: Output) {
     this.#id = options.id;
+    this.#maxBytes = options.maxMessageBytes;
     this.#output = output;
     const firstId = Math.floor(random.next() * ID_START_RANGE);
     this.#reads = new ForwardedReads(firstId, options.maxPendingReads, options.electionTicks);
@@ -53,10 +55,17 @@ export class Asked {
 
   propose(data: readonly Uint8Array[], { leader, term }: LeaderKnown): ForwardResult {
     if (leader === undefined) return { kind: 'dropped', reason: 'no-leader' };
+    if (data.length > 1 && this.#tooLarge(data)) return { kind: 'dropped', reason: 'too-large' };
     const requestId = this.#proposals.add();
     if (requestId === undefined) return { kind: 'dropped', reason: 'too-many' };
     this.#output.send({ type: 'propose', from: this.#id, to: leader, term, requestId, data });
     return { kind: 'sent', requestId };
+  }
+
+  #tooLarge(data: readonly Uint8Array[]): boolean {
+    let bytes = 0;
+    for (const payload of data) bytes += payload.length;
+    return bytes > this.#maxBytes;
   }
 
   onProposeReply(reply: ProposeReply): void {

@@ -1,5 +1,5 @@
 import { hasCaughtUp } from './caught-up.ts';
-import { changeConf, changesOf, isJoint, isMove, members } from './conf-change.ts';
+import { changeConf, changesOf, isJoint, isMove } from './conf-change.ts';
 import { encodeConfChange } from './conf-codec.ts';
 import { Feeder } from './feeder.ts';
 import { SeenRequests } from './forwarded-proposals.ts';
@@ -8,9 +8,10 @@ import { broken } from './invariant.ts';
 import { LeaderLease } from './lease.ts';
 import type { RaftLog } from './log.ts';
 import type { Output } from './output.ts';
-import { Progress, SEND_ALWAYS, SEND_NEWS } from './progress.ts';
-import { quorumReached, voteResult } from './quorum.ts';
+import { type Progress, SEND_ALWAYS, SEND_NEWS } from './progress.ts';
+import { quorumReached } from './quorum.ts';
 import { type ConfirmedRead, ReadQueue } from './read-index.ts';
+import { Tracker } from './tracker.ts';
 import type {
   AppendReply,
   ConfChange,
@@ -41,14 +42,13 @@ export class Leadership {
   readonly #term: number;
   readonly #log: RaftLog;
   readonly #output: Output;
-  readonly #progress = new Map<RaftId, Progress>();
+  readonly #progress: Tracker;
   readonly #reads: ReadQueue;
   readonly #lease: LeaderLease;
   readonly #feeder: Feeder;
   readonly #uncommitted: UncommittedBytes;
   readonly #requests: SeenRequests;
-  // Made once: they are asked at every answer.
-  readonly #matchOf = (id: RaftId): number => this.#progress.get(id)?.match ?? 0;
+  // Made once: it is asked at every answer.
   readonly #readAckOf = (id: RaftId): number =>
     id === this.#options.id ? this.#reads.seq : (this.#progress.get(id)?.readAck ?? 0);
   #conf: ConfState;
@@ -64,6 +64,7 @@ export class Leadership {
     this.#log = log;
     this.#conf = conf;
     this.#output = output;
+    this.#progress = new Tracker(options, log);
     this.#reads = new ReadQueue(options.maxPendingReads);
     this.#lease = new LeaderLease(options);
     this.#requests = new SeenRequests(options.maxPendingReads);
@@ -72,7 +73,7 @@ export class Leadership {
     this.#uncommitted = new UncommittedBytes(options.maxUncommittedBytes, term);
     // Changes of earlier leaders may be anywhere in the log that is not applied yet.
     this.#pendingConfIndex = log.lastIndex();
-    this.#syncMembers();
+    this.#progress.sync(this.#conf);
     this.#own().match = log.stableIndex();
     // Figure 8: entries of earlier terms become committed only by one of this term after them.
     this.#append([NO_DATA], 'normal');
@@ -90,26 +91,17 @@ export class Leadership {
     this.#handover.tick();
     if (++this.#quorumTicks >= this.#options.electionTicks) {
       this.#quorumTicks = 0;
-      if (this.#options.checkQuorum && !this.#heardFromQuorum()) return false;
+      if (this.#options.checkQuorum && !this.#progress.heardFromQuorum(this.#conf)) return false;
     }
     if (++this.#heartbeatTicks >= this.#options.heartbeatTicks) this.#sendHeartbeats();
     return true;
-  }
-
-  #heardFromQuorum(): boolean {
-    const active = new Map<RaftId, boolean>();
-    for (const [id, progress] of this.#progress) {
-      active.set(id, id === this.#options.id || progress.recentActive);
-      progress.recentActive = false;
-    }
-    return voteResult(this.#conf, active) === 'won';
   }
 
   #sendHeartbeats(): void {
     this.#heartbeatTicks = 0;
     if (this.#options.readMode === 'lease') this.#reads.skipPosition(); // one for each round
     this.#lease.sent(this.#reads.seq);
-    for (const [id, progress] of this.#progress) {
+    for (const [id, progress] of this.#progress.all) {
       if (id === this.#options.id) continue;
       this.#output.send({
         type: 'heartbeat',
@@ -137,7 +129,7 @@ export class Leadership {
     requestId: number,
     data: readonly Uint8Array[],
   ): ProposeResult | undefined {
-    if (!this.#progress.has(from)) return { kind: 'dropped', reason: 'not-a-member' };
+    if (!this.#progress.all.has(from)) return { kind: 'dropped', reason: 'not-a-member' };
     return this.#requests.isNew(from, requestId) ? this.propose(data) : undefined;
   }
 
@@ -168,7 +160,7 @@ export class Leadership {
   /** A voter far behind holds up every commit that needs it. */
   #promotesTooEarly({ kind, id }: ConfChange): boolean {
     if (kind !== 'add-voter' || !this.#conf.learners.includes(id)) return false;
-    return !hasCaughtUp(this.#matchOf(id), this.#log.lastIndex());
+    return !hasCaughtUp(this.#progress.matchOf(id), this.#log.lastIndex());
   }
 
   #appendChange(data: Uint8Array): ProposeResult {
@@ -202,7 +194,7 @@ export class Leadership {
     this.#log.append(
       data.map((payload, i): Entry => ({ term, index: first + i, type, data: payload })),
     );
-    this.#wantAll(SEND_NEWS);
+    this.#progress.wantAll(SEND_NEWS);
     return { kind: 'accepted', term, first, last: first + data.length - 1 };
   }
 
@@ -288,10 +280,10 @@ export class Leadership {
 
   /** Figure 2, rules for leaders: a majority has it, and it is of this term (figure 8 is why). */
   #commitByCounting(): void {
-    const index = quorumReached(this.#conf, this.#matchOf);
+    const index = quorumReached(this.#conf, this.#progress.matchOf);
     if (index <= this.#log.commit || !this.#log.matches(index, this.#term)) return;
     this.#log.commitTo(index);
-    this.#wantAll(SEND_NEWS);
+    this.#progress.wantAll(SEND_NEWS);
   }
 
   #committedInTerm(): boolean {
@@ -352,26 +344,11 @@ export class Leadership {
   /** A change of members has been applied. */
   setConf(conf: ConfState): void {
     this.#conf = conf;
-    this.#syncMembers();
+    this.#progress.sync(this.#conf);
     this.#handover.setConf(conf);
     // A smaller quorum may have been reached already, for entries and for reads.
     this.#commitByCounting();
     this.#confirmReads();
-  }
-
-  #syncMembers(): void {
-    const ids = members(this.#conf);
-    for (const id of this.#progress.keys()) {
-      if (!ids.includes(id) && id !== this.#options.id) this.#progress.delete(id);
-    }
-    for (const id of ids) {
-      if (this.#progress.has(id)) continue;
-      const progress = new Progress(this.#log.lastIndex() + 1, this.#options);
-      // Given one period to show itself, or the next check of the quorum would count it as gone.
-      progress.recentActive = true;
-      if (id !== this.#options.id) progress.want(SEND_ALWAYS);
-      this.#progress.set(id, progress);
-    }
   }
 
   transfer(to: RaftId): TransferResult {
@@ -396,7 +373,8 @@ export class Leadership {
 
   needsFlush(): boolean {
     if (this.#canRead() || this.#owesLeave()) return true;
-    for (const progress of this.#progress.values()) if (this.#feeder.owes(progress)) return true;
+    for (const progress of this.#progress.all.values())
+      if (this.#feeder.owes(progress)) return true;
     return false;
   }
 
@@ -404,13 +382,7 @@ export class Leadership {
   flush(): void {
     this.#leaveJoint();
     this.#serveReads();
-    for (const [id, progress] of this.#progress) this.#feeder.feed(id, progress);
-  }
-
-  #wantAll(send: typeof SEND_NEWS | typeof SEND_ALWAYS): void {
-    for (const [id, progress] of this.#progress) {
-      if (id !== this.#options.id) progress.want(send);
-    }
+    for (const [id, progress] of this.#progress.all) this.#feeder.feed(id, progress);
   }
 
   /** Kept for this node also when it is no voter (any more): the log's owner is always in step. */
@@ -421,7 +393,6 @@ export class Leadership {
   }
 
   view(): readonly ProgressView[] {
-    const own = this.#options.id;
-    return [...this.#progress].map(([id, progress]) => progress.view(id, this.#conf, id === own));
+    return this.#progress.view(this.#conf);
   }
 }

@@ -36,6 +36,8 @@ function mayLeaveBeforeSync(message: Message): boolean {
   }
 }
 
+const NONE: readonly never[] = [];
+
 type Taken = Pick<
   Ready,
   'messages' | 'messagesAfterSync' | 'readStates' | 'droppedReads' | 'forwarded'
@@ -77,18 +79,23 @@ export class Output {
   }
 
   take(): Taken {
-    const taken = {
-      messages: this.#messages,
-      messagesAfterSync: this.#messagesAfterSync,
-      readStates: this.#readStates,
-      droppedReads: this.#droppedReads,
-      forwarded: this.#forwarded,
+    const messages = this.#messages;
+    const messagesAfterSync = this.#messagesAfterSync;
+    const readStates = this.#readStates;
+    const droppedReads = this.#droppedReads;
+    const forwarded = this.#forwarded;
+    // Most are empty most of the time: those stay, and something that never changes is given out.
+    if (messages.length > 0) this.#messages = [];
+    if (messagesAfterSync.length > 0) this.#messagesAfterSync = [];
+    if (readStates.length > 0) this.#readStates = [];
+    if (droppedReads.length > 0) this.#droppedReads = [];
+    if (forwarded.length > 0) this.#forwarded = [];
+    return {
+      messages: messages.length > 0 ? messages : NONE,
+      messagesAfterSync: messagesAfterSync.length > 0 ? messagesAfterSync : NONE,
+      readStates: readStates.length > 0 ? readStates : NONE,
+      droppedReads: droppedReads.length > 0 ? droppedReads : NONE,
+      forwarded: forwarded.length > 0 ? forwarded : NONE,
     };
-    this.#messages = [];
-    this.#messagesAfterSync = [];
-    this.#readStates = [];
-    this.#droppedReads = [];
-    this.#forwarded = [];
-    return taken;
   }
 }

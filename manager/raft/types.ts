@@ -177,8 +177,11 @@ export type ForwardOutcome = Readonly<{ requestId: number }> &
   );
 export type ForwardResult =
   | Readonly<{ kind: 'sent'; requestId: number }>
-  /** Nothing was sent: refused at once. `is-leader`: use `propose`. */
-  | Readonly<{ kind: 'dropped'; reason: 'no-leader' | 'is-leader' | 'too-many' }>;
+  /**
+   * Nothing was sent: refused at once. `is-leader`: use `propose`. `too-large`: over `maxMessageBytes`,
+   * to be sent in parts; a single payload always goes.
+   */
+  | Readonly<{ kind: 'dropped'; reason: 'no-leader' | 'is-leader' | 'too-many' | 'too-large' }>;
 
 /**
  * What the core wants done. One at a time: `ready()`, carry it out, `advance()`, and only then the

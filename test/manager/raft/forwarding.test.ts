@@ -63,6 +63,15 @@ test('without a leader, at the leader and beyond the limit nothing is sent', (t)
   t.like(b.core.forwardProposal([]), { kind: 'dropped', reason: 'too-many' });
 });
 
+test('a batch beyond the size of a message is not sent, a single payload always is', (t) => {
+  const group = Group.of(3, { maxMessageBytes: 10 });
+  group.elect('a');
+  const b = group.get('b');
+  const large = bytes('x'.repeat(11));
+  t.deepEqual(b.core.forwardProposal([large, large]), { kind: 'dropped', reason: 'too-large' });
+  t.is(b.core.forwardProposal([large]).kind, 'sent');
+});
+
 test('what the leader refuses is refused', (t) => {
   const { group, a, b } = led();
   group.isolate('c');
