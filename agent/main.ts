@@ -226,6 +226,7 @@ async function startSide(
         raftAdvertiseAddress: joinHostPort(advertised.host, RAFT_PORT),
       },
       mode: begin,
+      unlockKey: () => store.unlockKey,
       remotes,
       clock,
       log,
@@ -288,6 +289,7 @@ async function startSide(
     record,
     makeManager,
     clearManager: () => store.clearManager(),
+    lockBy: (key) => store.lockBy(key),
     localTarget: `unix://${socketPath}`,
     identity,
     session,
@@ -405,7 +407,11 @@ async function main(): Promise<void> {
   cleanup.defer(() => telling);
   const membership = container.resolve(MEMBERSHIP);
   const saved = await container.resolve(NODE_STORE).load();
-  if (saved !== undefined) await membership.resume(saved.record, saved.identity);
+  if (saved?.identity !== undefined) await membership.resume(saved.record, saved.identity);
+  else if (saved !== undefined) {
+    membership.lock(saved.record);
+    log.warn('this node is locked: unlock it with docker swarm unlock');
+  }
   cleanup.defer(() => membership.close());
 
   let control: ControlClient | undefined;

@@ -23,9 +23,11 @@ import type { ManagerStart } from '../shared/manager-start.ts';
 import { IdentityHolder } from '../shared/pki/identity.ts';
 import { IDENTITY_FILE, readIdentity } from '../shared/pki/io/identity-files.ts';
 import { rootDigest } from '../shared/pki/io/x509.ts';
+import { parseUnlockKey } from '../shared/pki/unlock-key.ts';
 import { clusterCredentials, openChannel, unary } from '../shared/rpc/io/client.ts';
 import { RpcServer } from '../shared/rpc/io/server.ts';
 import { runAllocator } from './allocator/runner.ts';
+import { type ClusterVersionsDeps, clusterVersions } from './cluster-versions.ts';
 import { bootstrapObjects } from './control/bootstrap.ts';
 import { Control } from './control/control.ts';
 import { restoredObjects } from './control/restored.ts';
@@ -33,7 +35,9 @@ import { superviseLeadership } from './leadership.ts';
 import type { LeaderDeps } from './loop.ts';
 import { announceAddresses } from './members/announce.ts';
 import { runOrchestrator } from './orchestrator/runner.ts';
+import { DEFAULT_COMPACTION } from './raft/compaction.ts';
 import type { Consensus } from './raft/consensus.ts';
+import type { ConsensusClient } from './raft/consensus-client.ts';
 import { readLogOwner } from './raft/io/open-log.ts';
 import { type ConsensusStart, startWorkerConsensus } from './raft/io/start.ts';
 import { createManagerServices } from './rpc/io/services.ts';
@@ -227,15 +231,17 @@ async function main(): Promise<void> {
   const start = JSON.parse(await text(process.stdin)) as ManagerStart;
   container.register(START, { useValue: start });
   const log = container.resolve(LOG);
-  const identity = new IdentityHolder(await readIdentity(start.certificateDir));
+  const kek = start.unlockKey === undefined ? undefined : parseUnlockKey(start.unlockKey);
+  const identity = new IdentityHolder(await readIdentity(start.certificateDir, kek));
   container.register(IDENTITY, { useValue: identity });
-  followCertificate(start.certificateDir, identity, log);
+  followCertificate(start.certificateDir, identity, kek, log);
 
   await using cleanup = new AsyncDisposableStack();
   const store = container.resolve(STORE);
   const folder = join(start.stateDir, 'raft');
   const consensus = await startWorkerConsensus({
     folder,
+    ...(kek === undefined ? {} : { kek }),
     listen: start.raftListenAddress,
     identity,
     start: await beginning(start, folder, identity, log, stop.signal),
@@ -298,6 +304,11 @@ async function main(): Promise<void> {
     },
     ending.signal,
   );
+  const following = followCluster(
+    { store, consensus, clock: systemClock },
+    consensus,
+    ending.signal,
+  );
   await server.listen(start.listenAddress);
   await server.listenLocal(start.socketPath);
   trimWhenIdle();
@@ -314,15 +325,41 @@ async function main(): Promise<void> {
       });
   }
   ending.abort(new Error('the manager stops'));
-  await Promise.all([leading, running, announcing]);
+  await Promise.all([leading, running, announcing, following]);
   await server.close();
   if (consensus.status().removed) await sleep(systemClock, REMOVED_LINGER_MS);
 }
 
+/** What the cluster's object says of the log: the key that opens it, and how often it is cut. */
+async function followCluster(
+  deps: ClusterVersionsDeps,
+  consensus: ConsensusClient,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    for await (const { unlockKey, spec } of clusterVersions(deps, signal)) {
+      consensus.setKek(unlockKey.length > 0 ? new Uint8Array(unlockKey) : undefined);
+      if (spec === undefined) continue;
+      consensus.setCompaction({
+        snapshotEveryEntries: spec.snapshotInterval || DEFAULT_COMPACTION.snapshotEveryEntries,
+        trailingEntries: spec.logEntriesForSlowFollowers,
+      });
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
 /** The agent renews the certificate; it is used from the next connection on. */
-function followCertificate(dir: string, identity: IdentityHolder, log: Log): void {
+function followCertificate(
+  dir: string,
+  identity: IdentityHolder,
+  kek: Uint8Array | undefined,
+  log: Log,
+): void {
   watchFile(join(dir, IDENTITY_FILE), { interval: POLL_CERTIFICATE_MS }, () => {
-    readIdentity(dir).then(
+    const current = container.resolve(STORE).cluster()?.unlockKey;
+    readIdentity(dir, current !== undefined && current.length > 0 ? current : kek).then(
       (fresh) => identity.replace(fresh),
       (error) => log.error('cannot read the new certificate', { error: messageOf(error) }),
     );

@@ -92,6 +92,7 @@ function withRpcWords(client: ControlClient): ControlClient {
       }),
     getCluster: (signal) => client.getCluster(signal).catch(raise),
     updateCluster: (request, signal) => client.updateCluster(request, signal).catch(raise),
+    unlockKey: (signal) => client.unlockKey(signal).catch(raise),
     watch: (kinds, sinceMs, signal) => client.watch(kinds, sinceMs, signal),
     serviceLogs: (subscription, signal) => client.serviceLogs(subscription, signal),
   };

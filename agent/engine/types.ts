@@ -67,6 +67,8 @@ export interface Membership {
   init(request: InitRequest, signal: AbortSignal): Promise<string>;
   join(request: JoinRequest, signal: AbortSignal): Promise<void>;
   leave(force: boolean, signal: AbortSignal): Promise<void>;
+  /** With the key that `docker swarm unlock-key` showed; `failed-precondition` when nothing is locked. */
+  unlock(key: string, signal: AbortSignal): Promise<void>;
   /** Present while this host is a manager. */
   clusterInfo(signal: AbortSignal): Promise<ClusterInfo | undefined>;
   /** Encoded BackupMessages of the whole cluster. Throws ShoalError `unavailable` where this host is no manager. */
@@ -113,6 +115,8 @@ export interface ControlClient {
   remove(kind: ObjectKind, id: string, force: boolean, signal?: AbortSignal): Promise<void>;
   getCluster(signal?: AbortSignal): Promise<ClusterInfo>;
   updateCluster(request: UpdateClusterRequest, signal?: AbortSignal): Promise<ClusterInfo>;
+  /** What opens managers that lock themselves; empty when they do not. */
+  unlockKey(signal: AbortSignal): Promise<Uint8Array>;
   /**
    * Changes from now on, until the signal aborts; throws when the manager goes away. `sinceMs` not 0: also the
    * last ones before, and a chunk without events where the present begins.

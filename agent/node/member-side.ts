@@ -1,6 +1,6 @@
 import { type Clock, sleep } from '../../shared/clock.ts';
 import { isShoalError, messageOf } from '../../shared/errors.ts';
-import type { BackupMessage, ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
+import type { BackupMessage, ClusterInfo, UnlockKey } from '../../shared/gen/shoal/v1/control.ts';
 import type { LogSubscriptionChange, SessionUpdate } from '../../shared/gen/shoal/v1/dispatcher.ts';
 import type { Log } from '../../shared/log.ts';
 import type { IdentityHolder, TlsIdentity } from '../../shared/pki/identity.ts';
@@ -12,6 +12,7 @@ import type { ClusterSide } from './membership.ts';
 import type { ManagerCounts } from './quorum.ts';
 import type { NodeRecord } from './record.ts';
 import { RoleKeeper } from './role-keeper.ts';
+import { followUnlockKey } from './unlock-key.ts';
 
 /** The manager process of this host, where it is one. */
 export interface LocalManager {
@@ -21,6 +22,8 @@ export interface LocalManager {
   /** Lets it run on while this process goes. */
   release(): Promise<void>;
   clusterInfo(signal: AbortSignal): Promise<ClusterInfo>;
+  /** The cluster's unlock key now, then each that takes its place; empty for none. */
+  followUnlockKey(signal: AbortSignal): AsyncIterable<UnlockKey>;
   quorum(signal: AbortSignal): Promise<ManagerCounts>;
   backup(signal: AbortSignal): AsyncIterable<BackupMessage>;
   /** Takes this node out of the Raft group. */
@@ -43,6 +46,8 @@ export type MemberSideDeps = Readonly<{
   publishLogs(change: LogSubscriptionChange): void;
   /** Keeps the certificate fresh until the signal aborts. */
   keepFresh(signal: AbortSignal): Promise<void>;
+  /** The TLS key on this disk is locked by it; undefined: by none. */
+  lockBy(key: Uint8Array | undefined): Promise<void>;
   /** Asks a manager for a new certificate and saves it. */
   renew(signal: AbortSignal): Promise<TlsIdentity>;
   /** The cluster does not know this node any more. */
@@ -113,7 +118,7 @@ export class MemberSide implements ClusterSide {
     session.start();
     const { signal } = this.#ending;
     this.#background = Promise.all(
-      [keepFresh(signal), this.#roles.run(signal)].map((loop) =>
+      [keepFresh(signal), this.#roles.run(signal), this.#followUnlockKey(signal)].map((loop) =>
         loop.catch((error: unknown) => {
           if (!signal.aborted) log.error('a loop of this node broke', { error: messageOf(error) });
         }),
@@ -186,6 +191,12 @@ export class MemberSide implements ClusterSide {
     await dataPlane.close();
     await this.#manager?.stop();
     await this.#saving;
+  }
+
+  #followUnlockKey(signal: AbortSignal): Promise<void> {
+    const { lockBy, clock, log } = this.#deps;
+    const follow = (until: AbortSignal) => this.#manager?.followUnlockKey(until);
+    return followUnlockKey({ follow, lockBy, clock, log }, signal);
   }
 
   #runManager(): void {

@@ -1,5 +1,5 @@
 import type { Clock } from '../../shared/clock.ts';
-import { messageOf, ShoalError } from '../../shared/errors.ts';
+import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
 import { BackupMessage, type ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
 import type { NodeAvailability, NodeDescription } from '../../shared/gen/shoal/v1/objects.ts';
 import type { Log } from '../../shared/log.ts';
@@ -10,6 +10,7 @@ import {
   type ManagerMode,
 } from '../../shared/manager-start.ts';
 import type { TlsIdentity } from '../../shared/pki/identity.ts';
+import { parseUnlockKey } from '../../shared/pki/unlock-key.ts';
 import type {
   InitRequest,
   JoinRequest,
@@ -51,9 +52,12 @@ export interface ClusterSide {
 }
 
 export interface MembershipStore {
-  load(): Promise<{ record: NodeRecord; identity: TlsIdentity } | undefined>;
+  /** Without an identity while its key is locked. */
+  load(): Promise<{ record: NodeRecord; identity: TlsIdentity | undefined } | undefined>;
   saveRecord(record: NodeRecord): Promise<void>;
   saveIdentity(identity: TlsIdentity): Promise<void>;
+  /** Of a node whose TLS key is locked. Throws `unauthenticated` when `key` is not the one. */
+  unlock(key: Uint8Array): Promise<TlsIdentity>;
   clear(): Promise<void>;
 }
 
@@ -107,6 +111,11 @@ const LAST_MANAGER =
   'Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ';
 const FORCE_HINT =
   'The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message.';
+const NOT_LOCKED = 'swarm is not locked';
+const LOCKED =
+  'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.';
+const INVALID_KEY = 'swarm could not be unlocked: invalid key provided';
+const UNLOCKED_WITHIN_MS = 10_000;
 const CERTIFICATE_VALIDITY_MS = 90 * 24 * 3_600_000; // Swarm's --cert-expiry
 const READY_WITHIN_MS = 30_000;
 const RESIGN_WITHIN_MS = 10_000;
@@ -117,6 +126,7 @@ const DEFAULT_SUBNET_SIZE = 24;
 export class NodeMembership implements Membership {
   readonly #deps: MembershipDeps;
   #side: ClusterSide | undefined;
+  #locked: NodeRecord | undefined;
   #state: NodeStanding['localState'] = 'inactive';
   #error = '';
   #busy = false;
@@ -138,8 +148,36 @@ export class NodeMembership implements Membership {
     this.#state = 'active';
   }
 
+  /** At the start of the daemon, when the TLS key is locked: waits for `unlock`. */
+  lock(record: NodeRecord): void {
+    this.#locked = record;
+    this.#state = 'locked';
+  }
+
+  /** `key` as `swarm unlock-key` shows it. */
+  unlock(key: string, signal: AbortSignal): Promise<void> {
+    return this.#exclusively(async () => {
+      const record = this.#locked;
+      if (record === undefined) throw new ShoalError('failed-precondition', NOT_LOCKED);
+      const parsed = parseUnlockKey(key);
+      if (parsed === undefined) throw new ShoalError('invalid-argument', 'invalid key string');
+      const identity = await this.#deps.store.unlock(parsed).catch((error: unknown) => {
+        if (!isShoalError(error, 'unauthenticated')) throw error;
+        throw new ShoalError('unauthenticated', INVALID_KEY, { cause: error });
+      });
+      await this.resume(record, identity);
+      this.#locked = undefined;
+      // Unlocked it is; the others may be locked still, and nothing is to be had without them.
+      await this.#side
+        ?.ready(AbortSignal.any([signal, AbortSignal.timeout(UNLOCKED_WITHIN_MS)]))
+        .catch((error) => {
+          this.#deps.log.warn('unlocked, but not ready yet', { error: messageOf(error) });
+        });
+    }, true);
+  }
+
   standing(): NodeStanding {
-    const record = this.#side?.record;
+    const record = this.#side?.record ?? this.#locked;
     const { describe } = this.#deps;
     return {
       localState: this.#state,
@@ -164,14 +202,11 @@ export class NodeMembership implements Membership {
       return this.#exclusively(() => this.#forceNewCluster(request, signal), true);
     }
     return this.#exclusively(async () => {
-      if (request.autoLock) {
-        throw new ShoalError(
-          'unimplemented',
-          'autolock is not supported yet: leave out --autolock',
-        );
-      }
       const where = this.#addresses(request);
-      const spec = clusterSpec(request.spec);
+      const spec = {
+        ...clusterSpec(request.spec),
+        ...(request.autoLock && { autolockManagers: true }),
+      };
       const dataPathPort = request.dataPathPort || DATA_PATH_PORT;
       if (dataPathPort < 1024 || dataPathPort > 49151) {
         throw new ShoalError(
@@ -280,6 +315,13 @@ export class NodeMembership implements Membership {
   leave(force: boolean, signal: AbortSignal): Promise<void> {
     return this.#exclusively(async () => {
       const side = this.#side;
+      if (side === undefined && this.#locked !== undefined) {
+        if (!force) throw new ShoalError('unavailable', LOCKED);
+        await this.#deps.store.clear();
+        this.#locked = undefined;
+        this.#state = 'inactive';
+        return;
+      }
       if (side === undefined) {
         throw new ShoalError('unavailable', 'This node is not part of a swarm');
       }
@@ -345,7 +387,7 @@ export class NodeMembership implements Membership {
     const where = request.advertiseAddress === '' ? {} : this.#addresses(request);
     const record: NodeRecord = { ...before.record, ...where };
     const saved = await store.load();
-    if (saved === undefined)
+    if (saved?.identity === undefined)
       throw new ShoalError('internal', 'the certificate of this node is gone');
     log.warn('going on as the only manager of the cluster', { nodeId: record.nodeId });
     await before.close();
@@ -466,6 +508,7 @@ function clusterSpec(raw: unknown): ClusterSpecInput {
     Raft?: { SnapshotInterval?: number } | null;
     Dispatcher?: { HeartbeatPeriod?: number } | null;
     CAConfig?: { NodeCertExpiry?: number } | null;
+    EncryptionConfig?: { AutoLockManagers?: boolean } | null;
   };
   const expiryNs = spec.CAConfig?.NodeCertExpiry;
   if (expiryNs !== undefined && expiryNs !== 0 && expiryNs < 3_600e9) {
@@ -481,5 +524,6 @@ function clusterSpec(raw: unknown): ClusterSpecInput {
       ? { dispatcherHeartbeatNs: spec.Dispatcher.HeartbeatPeriod }
       : {}),
     ...(expiryNs ? { nodeCertExpiryNs: expiryNs } : {}),
+    ...(spec.EncryptionConfig?.AutoLockManagers ? { autolockManagers: true } : {}),
   };
 }

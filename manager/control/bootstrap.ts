@@ -15,6 +15,7 @@ import {
 import { newJoinSecret } from '../../shared/pki/join-token.ts';
 import type { Random } from '../../shared/random.ts';
 import { createAction } from '../store/tables.ts';
+import { unlockKeyOf } from './cluster.ts';
 import {
   checkAddressPools,
   checkClusterSpec,
@@ -24,6 +25,7 @@ import {
 
 const DEFAULT_POOLS = ['10.0.0.0/8'];
 const DEFAULT_SUBNET_SIZE = 24;
+const NO_KEY = new Uint8Array(0);
 
 export type BootstrapOptions = Readonly<{
   start: Pick<ManagerStart, 'nodeId' | 'clusterId' | 'advertiseAddress' | 'raftAdvertiseAddress'>;
@@ -66,6 +68,7 @@ export function bootstrapObjects(options: BootstrapOptions): StoreAction[] {
     defaultAddressPools: [...pools],
     subnetSize,
     dataPathPort,
+    unlockKey: unlockKeyOf(spec, NO_KEY, false, random),
   });
   const node = Node.fromPartial({
     id: start.nodeId,

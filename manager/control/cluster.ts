@@ -1,7 +1,13 @@
 import { ShoalError } from '../../shared/errors.ts';
 import type { ClusterInfo, UpdateClusterRequest } from '../../shared/gen/shoal/v1/control.ts';
-import { type Cluster, NodeRole, type RootCa } from '../../shared/gen/shoal/v1/objects.ts';
+import {
+  type Cluster,
+  type ClusterSpec,
+  NodeRole,
+  type RootCa,
+} from '../../shared/gen/shoal/v1/objects.ts';
 import { formatJoinToken, newJoinSecret } from '../../shared/pki/join-token.ts';
+import { UNLOCK_KEY_BYTES } from '../../shared/pki/unlock-key.ts';
 import type { Random } from '../../shared/random.ts';
 import { updateAction } from '../store/tables.ts';
 import type { ReadView } from '../store/types.ts';
@@ -45,7 +51,20 @@ export async function updateCluster(
   const spec = request.spec === undefined ? before : completeClusterSpec(request.spec, before);
   checkClusterSpec(spec, before);
   const rootCa = withNewSecrets(rootOf(stored), request, random);
-  await writer.write([updateAction('cluster', { ...stored, spec, rootCa })], signal);
+  const unlockKey = unlockKeyOf(spec, stored.unlockKey, request.rotateUnlockKey, random);
+  await writer.write([updateAction('cluster', { ...stored, spec, rootCa, unlockKey })], signal);
+}
+
+/** Managers that lock themselves have one key in common, and those that do not have none. */
+export function unlockKeyOf(
+  spec: ClusterSpec,
+  before: Uint8Array,
+  rotate: boolean,
+  random: Random,
+): Buffer {
+  if (!spec.autolockManagers) return Buffer.alloc(0);
+  const keeps = before.length > 0 && !rotate;
+  return Buffer.from(keeps ? before : random.bytes(UNLOCK_KEY_BYTES));
 }
 
 function withNewSecrets(root: RootCa, request: UpdateClusterRequest, random: Random): RootCa {

@@ -32,11 +32,14 @@ export function redact(object: StoreObject): StoreObject {
 }
 
 export function redactCluster(cluster: Cluster): Cluster {
-  if (cluster.rootCa === undefined) return cluster;
-  const { certificatePem } = cluster.rootCa;
+  const certificatePem = cluster.rootCa?.certificatePem;
   return {
     ...cluster,
-    rootCa: { certificatePem, keyPem: '', workerSecret: '', managerSecret: '' },
+    unlockKey: Buffer.alloc(0),
+    rootCa:
+      certificatePem === undefined
+        ? undefined
+        : { certificatePem, keyPem: '', workerSecret: '', managerSecret: '' },
   };
 }
 

@@ -167,6 +167,11 @@ export class ConsensusClient implements Consensus {
     this.#send({ kind: 'compaction', policy });
   }
 
+  /** The key that opens the log from now on; undefined for one that lies beside it. The same again does nothing. */
+  setKek(kek: Uint8Array | undefined): void {
+    this.#send({ kind: 'set-kek', kek });
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;

@@ -21,15 +21,19 @@ export type SnapshotPorts = Readonly<{
   fatal: (error: unknown) => void;
 }>;
 
+type Taking = Readonly<{ meta: SnapshotMeta; sink: SnapshotSink; replacesAll: boolean }>;
+
 /** Keeps snapshots of this node's own state and cuts the log behind them. */
 export class NodeSnapshots {
   readonly #ports: SnapshotPorts;
   #policy: CompactionPolicy;
   #asked = false;
-  #taking: { meta: SnapshotMeta; sink: SnapshotSink } | undefined;
+  #taking: Taking | undefined;
   #committing = false;
   #bytes = 0;
   #notBefore = 0;
+  /** The next one that is begun takes the place of the whole log before it. */
+  #replacesAll = false;
   constructor(ports: SnapshotPorts, policy: CompactionPolicy) {
     this.#ports = ports;
     this.#policy = policy;
@@ -47,10 +51,25 @@ export class NodeSnapshots {
   applied(index: number): void {
     if (this.#asked || this.#committing) return;
     const last = this.#ports.view.snapshot()?.index ?? 0;
-    const due = snapshotDue(this.#policy, index, last) || this.#bytes >= SNAPSHOT_EVERY_BYTES;
+    const due =
+      this.#replacesAll ||
+      this.#bytes >= SNAPSHOT_EVERY_BYTES ||
+      snapshotDue(this.#policy, index, last);
     if (!due || index <= last || index < this.#notBefore) return;
     this.#asked = true;
     this.#bytes = 0;
+    this.#ports.ask();
+  }
+
+  /** A snapshot is due now, and nothing before it is to be kept. */
+  replaceAll(): void {
+    this.#replacesAll = true;
+    this.#askForAll();
+  }
+
+  #askForAll(): void {
+    if (!this.#replacesAll || this.#asked || this.#committing) return;
+    this.#asked = true;
     this.#ports.ask();
   }
 
@@ -64,7 +83,8 @@ export class NodeSnapshots {
     const meta = { index, term, confState };
     this.#withRoom(index, () => {
       const sink = storage.beginSnapshot(meta);
-      this.#taking = { meta, sink };
+      this.#taking = { meta, sink, replacesAll: this.#replacesAll };
+      this.#replacesAll = false;
       sink.write(encodeDirectory(directory));
     });
   }
@@ -85,8 +105,7 @@ export class NodeSnapshots {
     }
     this.#committing = true;
     taking.sink.commit().then(
-      () =>
-        this.#guard(() => this.#withRoom(taking.meta.index, () => this.#committed(taking.meta))),
+      () => this.#guard(() => this.#withRoom(taking.meta.index, () => this.#committed(taking))),
       (error: unknown) => {
         this.#committing = false;
         taking.sink.abort();
@@ -119,16 +138,18 @@ export class NodeSnapshots {
     this.#taking = undefined;
   }
 
-  #committed(meta: SnapshotMeta): void {
+  #committed({ meta, replacesAll }: Taking): void {
     this.#committing = false;
     const { storage, view } = this.#ports;
     if (view.term(meta.index) !== meta.term || meta.index <= (view.snapshot()?.index ?? 0)) return;
     storage.adoptSnapshot(meta);
     view.setSnapshot(meta);
-    const to = this.#compactTo(meta.index);
-    if (to < view.firstIndex()) return;
-    storage.compact(to);
-    view.compact(to);
+    const to = replacesAll ? meta.index : this.#compactTo(meta.index);
+    if (to >= view.firstIndex()) {
+      storage.compact(to);
+      view.compact(to);
+    }
+    this.#askForAll();
   }
 
   /** As the policy says, but keeping no more bytes than bounded for members that are behind. */

@@ -231,6 +231,9 @@ export class RaftNode {
       case 'compaction':
         this.#snapshots.policy = message.policy;
         break;
+      case 'set-kek':
+        if (this.#ports.storage.setKek(message.kek)) this.#snapshots.replaceAll();
+        break;
       case 'close':
         void this.close().then(() => this.#ports.post([{ kind: 'closed' }]));
         break;

@@ -41,6 +41,11 @@ export interface NodeStorage extends DurableLog, NoteReader {
   putNote(key: string, value: Uint8Array): void;
   /** Called each tick: does what can wait. */
   idle(): void;
+  /**
+   * From now on `kek` opens what is kept; undefined: a key that lies beside it. True when what was kept
+   * so far could have been opened without: it goes with the next snapshot that replaces all of it.
+   */
+  setKek(kek: Uint8Array | undefined): boolean;
   /** Entries cannot be kept now, or soon, for want of room on the disk. */
   readonly full: boolean;
 }

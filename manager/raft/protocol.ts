@@ -28,6 +28,8 @@ export type ToNode =
   | Readonly<{ kind: 'snapshot-chunk'; chunk: Uint8Array }>
   | Readonly<{ kind: 'snapshot-end'; ok: boolean }>
   | Readonly<{ kind: 'compaction'; policy: CompactionPolicy }>
+  /** What opens the log from now on; undefined: a key beside it. */
+  | Readonly<{ kind: 'set-kek'; kek: Uint8Array | undefined }>
   | Readonly<{ kind: 'close' }>;
 
 export type PlainError = Readonly<{

@@ -46,6 +46,7 @@ export const ACCESS: Readonly<Record<MethodPath, readonly CallerKind[]>> = {
   '/shoal.v1.Control/UpdateCluster': ADMINISTRATORS,
   '/shoal.v1.Control/Watch': ADMINISTRATORS,
   '/shoal.v1.Control/ServiceLogs': ADMINISTRATORS,
+  '/shoal.v1.Control/FollowUnlockKey': THIS_HOST,
   '/shoal.v1.Control/Backup': THIS_HOST, // it holds the key of the cluster
 
   '/shoal.v1.Peer/JoinRaft': MANAGERS,

@@ -81,6 +81,8 @@ export class EngineHost {
   /** What the host says of itself; tests replace it to play a worker or a host outside of clusters. */
   standing: NodeStanding;
   readonly membershipCalls: unknown[] = [];
+  /** What opens it while it is locked. */
+  unlockedBy = '';
   readonly #stop = new AbortController();
   readonly #running: Promise<unknown>[] = [];
   readonly health = new HealthBook();
@@ -228,6 +230,15 @@ export class EngineHost {
         }
         this.standing = { ...this.standing, localState: 'inactive', isManager: false };
       },
+      unlock: async (key) => {
+        if (key !== this.unlockedBy) {
+          throw new ShoalError(
+            'unauthenticated',
+            'swarm could not be unlocked: invalid key provided',
+          );
+        }
+        this.standing = { ...this.standing, localState: 'active' };
+      },
       clusterInfo: () => this.control.getCluster(),
       backup: async function* () {
         yield Uint8Array.of(1, 2, 3);
@@ -273,6 +284,7 @@ export class EngineHost {
       },
       getCluster: () => control.getCluster(),
       updateCluster: (request) => control.updateCluster(request),
+      unlockKey: async () => this.store.cluster()?.unlockKey ?? new Uint8Array(0),
       watch: (kinds, sinceMs, signal) => control.watch({ kinds: [...kinds], sinceMs }, signal),
       serviceLogs: (subscription) => this.#serviceLogs(subscription),
     };

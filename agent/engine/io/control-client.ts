@@ -88,6 +88,11 @@ export function managerControlClient(socketPath: string): ControlClient & { clos
     getCluster: (signal) => link.unary(ControlService.getCluster, {}, read(signal)),
     updateCluster: (request, signal) =>
       link.unary(ControlService.updateCluster, request, write(signal)),
+    unlockKey: async (signal) => {
+      const keys = serverStream(streams(), ControlService.followUnlockKey, {}, { signal });
+      for await (const { key } of keys) return key;
+      throw new ShoalError('unavailable', 'the manager ended before it told the unlock key');
+    },
     watch: (kinds, sinceMs, signal) =>
       serverStream(streams(), ControlService.watch, { kinds: [...kinds], sinceMs }, { signal }),
     serviceLogs: (subscription, signal) =>

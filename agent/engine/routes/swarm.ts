@@ -1,16 +1,8 @@
 import type { NodeAvailability } from '../../../shared/gen/shoal/v1/objects.ts';
+import { formatUnlockKey } from '../../../shared/pki/unlock-key.ts';
 import { type Codec, flag, struct, text, texts, uint32 } from '../codec.ts';
 import type { EngineDeps } from '../deps.ts';
-import {
-  type Call,
-  empty,
-  errorAnswer,
-  HttpError,
-  isTrue,
-  json,
-  notSupported,
-  type Reply,
-} from '../http.ts';
+import { type Call, empty, errorAnswer, HttpError, isTrue, json, type Reply } from '../http.ts';
 import { clusterSpec, swarmJson } from '../json/cluster.ts';
 import { availability } from '../json/node.ts';
 import { tlsInfo } from '../json/tls-info.ts';
@@ -44,6 +36,8 @@ const joinRequest = struct<JoinRequest>({
   availability: ['Availability', availability],
 });
 
+const unlockRequest = struct<{ key: string }>({ key: ['UnlockKey', text] });
+
 export function swarmRoutes(deps: EngineDeps): Route[] {
   return [
     ['GET /swarm', (call) => inspect(deps, call)],
@@ -51,8 +45,8 @@ export function swarmRoutes(deps: EngineDeps): Route[] {
     ['POST /swarm/join', (call) => join(deps, call)],
     ['POST /swarm/leave', (call) => leave(deps, call)],
     ['POST /swarm/update', (call) => update(deps, call)],
-    ['GET /swarm/unlockkey', () => unlockKey(deps)],
-    ['POST /swarm/unlock', () => unlock(deps)],
+    ['GET /swarm/unlockkey', (call) => unlockKey(deps, call)],
+    ['POST /swarm/unlock', (call) => unlock(deps, call)],
   ];
 }
 
@@ -101,32 +95,33 @@ async function leave(deps: EngineDeps, call: Call): Promise<Reply> {
 async function update(deps: EngineDeps, call: Call): Promise<Reply> {
   const spec = clusterSpec.decode(await call.json(), '');
   const version = versionOf(call, 'swarm');
-  if (isTrue(call.query.get('rotateManagerUnlockKey'))) {
-    throw notSupported('rotation of the managers’ unlock key (autolock)');
-  }
   await deps.access.control().updateCluster(
     {
       version,
       spec,
       rotateWorkerToken: isTrue(call.query.get('rotateWorkerToken')),
       rotateManagerToken: isTrue(call.query.get('rotateManagerToken')),
+      rotateUnlockKey: isTrue(call.query.get('rotateManagerUnlockKey')),
     },
     call.signal,
   );
   return empty();
 }
 
-/** No manager locks itself yet: an empty key is how Docker says so. */
-async function unlockKey(deps: EngineDeps): Promise<Reply> {
-  deps.access.control();
-  return json({ UnlockKey: '' });
+/** An empty key is how Docker says that managers do not lock themselves. */
+async function unlockKey(deps: EngineDeps, call: Call): Promise<Reply> {
+  const key = await deps.access.control().unlockKey(call.signal);
+  return json({ UnlockKey: key.length === 0 ? '' : formatUnlockKey(key) });
 }
 
-function unlock(deps: EngineDeps): Reply {
-  if (deps.membership.standing().localState === 'inactive') {
-    throw new HttpError(503, 'This node is not part of a swarm');
-  }
-  throw new HttpError(409, 'swarm is not locked');
+async function unlock(deps: EngineDeps, call: Call): Promise<Reply> {
+  const { key } = unlockRequest.decode(await call.json(), '');
+  const { localState } = deps.membership.standing();
+  if (localState === 'inactive') throw new HttpError(503, 'This node is not part of a swarm');
+  if (localState !== 'locked') throw new HttpError(409, 'swarm is not locked');
+  // Goes on when the client leaves: unlocked by half is not to be had.
+  await asSwarm(() => deps.membership.unlock(key, new AbortController().signal));
+  return empty();
 }
 
 /** Membership's own words stand as they are; what its state forbids is 503 in this part of the API. */

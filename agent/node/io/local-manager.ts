@@ -4,6 +4,7 @@ import { NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
 import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { ManagerMode, ManagerStart } from '../../../shared/manager-start.ts';
+import { formatUnlockKey } from '../../../shared/pki/unlock-key.ts';
 import {
   localCredentials,
   openChannel,
@@ -20,8 +21,10 @@ const CALL_WITHIN_MS = 5_000;
 export function localManager(options: {
   argv: readonly [string, ...string[]];
   pidFile: string;
-  start: Omit<ManagerStart, 'mode'>;
+  start: Omit<ManagerStart, 'mode' | 'unlockKey'>;
   mode: ManagerMode;
+  /** What opens its log when it locks itself, as it is when the process is started. */
+  unlockKey(): Uint8Array | undefined;
   /** Managers to be added by, while the log is empty. */
   remotes(): readonly string[];
   clock: Clock;
@@ -36,7 +39,12 @@ export function localManager(options: {
       pidFile: options.pidFile,
       input: (starts) => {
         const later: ManagerMode = { kind: 'run', remotes: options.remotes() };
-        const message: ManagerStart = { ...start, mode: starts === 0 ? mode : later };
+        const key = options.unlockKey();
+        const message: ManagerStart = {
+          ...start,
+          ...(key === undefined ? {} : { unlockKey: formatUnlockKey(key) }),
+          mode: starts === 0 ? mode : later,
+        };
         return JSON.stringify(message);
       },
     },
@@ -53,6 +61,8 @@ export function localManager(options: {
       await supervisor.release();
       channel.close();
     },
+    followUnlockKey: (signal) =>
+      serverStream(channel, ControlService.followUnlockKey, {}, { signal }),
     clusterInfo: (signal) =>
       unary(channel, ControlService.getCluster, {}, { signal, deadlineMs: CALL_WITHIN_MS }),
     async quorum(signal) {

@@ -1,12 +1,20 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TlsIdentity } from '../../../shared/pki/identity.ts';
-import { IDENTITY_FILE, ROOTS_FILE, readIdentity } from '../../../shared/pki/io/identity-files.ts';
+import {
+  IDENTITY_FILE,
+  identityText,
+  isIdentityLocked,
+  ROOTS_FILE,
+  readIdentity,
+} from '../../../shared/pki/io/identity-files.ts';
 import type { NodeRecord } from '../record.ts';
 
 /** The node's membership on disk: `node.json` and its certificates, mode 0600. */
 export class NodeStore {
   readonly #dir: string;
+  #unlockKey: Uint8Array | undefined;
+  #writing: Promise<unknown> = Promise.resolve();
   constructor(stateDir: string) {
     this.#dir = stateDir;
   }
@@ -18,7 +26,13 @@ export class NodeStore {
     return join(this.#dir, 'manager');
   }
 
-  async load(): Promise<{ record: NodeRecord; identity: TlsIdentity } | undefined> {
+  /** What locks the TLS key: in memory only. */
+  get unlockKey(): Uint8Array | undefined {
+    return this.#unlockKey;
+  }
+
+  /** Without an identity where it needs `unlock`. */
+  async load(): Promise<{ record: NodeRecord; identity: TlsIdentity | undefined } | undefined> {
     let text: string;
     try {
       text = await readFile(join(this.#dir, 'node.json'), 'utf8');
@@ -26,9 +40,10 @@ export class NodeStore {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     }
+    const needsKey = this.#unlockKey === undefined && (await isIdentityLocked(this.certificateDir));
     return {
       record: JSON.parse(text) as NodeRecord,
-      identity: await readIdentity(this.certificateDir),
+      identity: needsKey ? undefined : await readIdentity(this.certificateDir, this.#unlockKey),
     };
   }
 
@@ -37,14 +52,30 @@ export class NodeStore {
     await replaceFile(join(this.#dir, 'node.json'), `${JSON.stringify(record, undefined, 2)}\n`);
   }
 
+  /** Throws `unauthenticated` when `key` is not the one. */
+  async unlock(key: Uint8Array): Promise<TlsIdentity> {
+    const identity = await readIdentity(this.certificateDir, key);
+    this.#unlockKey = key;
+    return identity;
+  }
+
+  /** The TLS key is locked by `key` from now on; undefined: by none. */
+  async lockBy(key: Uint8Array | undefined): Promise<void> {
+    await this.#alone(async () => {
+      if (sameKey(key, this.#unlockKey)) return;
+      const identity = await readIdentity(this.certificateDir, this.#unlockKey);
+      await this.#writeIdentity(identity, key);
+      this.#unlockKey = key;
+    });
+  }
+
   async saveIdentity(identity: TlsIdentity): Promise<void> {
-    await mkdir(this.certificateDir, { recursive: true, mode: 0o700 });
-    // The certificate last: a reader that sees the new one finds its key.
-    await replaceFile(join(this.certificateDir, ROOTS_FILE), identity.rootsPem);
-    await replaceFile(
-      join(this.certificateDir, IDENTITY_FILE),
-      identity.keyPem + identity.certificatePem,
-    );
+    await this.#alone(async () => {
+      await mkdir(this.certificateDir, { recursive: true, mode: 0o700 });
+      // The certificate last: a reader that sees the new one finds its key.
+      await replaceFile(join(this.certificateDir, ROOTS_FILE), identity.rootsPem);
+      await this.#writeIdentity(identity, this.#unlockKey);
+    });
   }
 
   /** Forgets what the manager process keeps: its log and snapshots. */
@@ -54,10 +85,26 @@ export class NodeStore {
 
   /** Forgets the cluster: record, certificates, the manager's log, the saved assignments. */
   async clear(): Promise<void> {
+    this.#unlockKey = undefined;
     for (const name of ['node.json', 'certificates', 'manager', 'tasks']) {
       await rm(join(this.#dir, name), { recursive: true, force: true });
     }
   }
+
+  #writeIdentity(identity: TlsIdentity, key: Uint8Array | undefined): Promise<void> {
+    return replaceFile(join(this.certificateDir, IDENTITY_FILE), identityText(identity, key));
+  }
+
+  /** A renewed certificate and a new key never meet in the one file. */
+  #alone(work: () => Promise<void>): Promise<void> {
+    const done = this.#writing.then(work);
+    this.#writing = done.catch(() => undefined);
+    return done;
+  }
+}
+
+function sameKey(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
 }
 
 async function replaceFile(path: string, text: string): Promise<void> {

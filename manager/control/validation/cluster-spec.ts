@@ -64,9 +64,6 @@ export function checkClusterSpec(spec: ClusterSpec, before: ClusterSpec): void {
       throw invalid(`Raft: ${field} cannot be changed: it is ${before[field]}`);
     }
   }
-  if (spec.autolockManagers) {
-    throw unimplemented('autolock of managers is not supported yet');
-  }
   const driver = spec.defaultLogDriver?.name ?? '';
   if (driver !== '' && driver !== 'json-file') {
     throw unimplemented(

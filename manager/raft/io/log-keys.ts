@@ -23,20 +23,6 @@ type Stored = Readonly<{
 }>;
 type DataKey = Readonly<{ id: string; key: Uint8Array }>;
 
-/** Why a log cannot be opened without a key from outside; undefined when it can, or is not there. */
-export function isLocked(disk: Disk): boolean {
-  const stored = readStored(disk);
-  if (stored === undefined) return false;
-  const kek = readKek(disk);
-  return kek === undefined || unwrapAll(stored, kek) === undefined;
-}
-
-/** Whether `kek` opens the log. */
-export function isUnlockedBy(disk: Disk, kek: Uint8Array): boolean {
-  const stored = readStored(disk);
-  return stored !== undefined && unwrapAll(stored, kek) !== undefined;
-}
-
 export class LogKeys {
   readonly logId: Uint8Array;
   readonly #disk: Disk;
@@ -68,6 +54,11 @@ export class LogKeys {
     const key = this.#keys.at(-1);
     if (key === undefined) throw new ShoalError('internal', 'a log without a data key');
     return key;
+  }
+
+  /** Undefined while it lies on this disk. */
+  get kek(): Uint8Array | undefined {
+    return this.#kek;
   }
 
   /** Undefined for one that is not of this log, or gone. */

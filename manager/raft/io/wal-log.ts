@@ -205,7 +205,22 @@ export class WalLog implements NodeStorage {
   /** What is written from now on is sealed with a new data key; the old one goes with its last file. */
   rotateKey(): void {
     this.#keys.rotate();
-    this.#roll(0);
+    try {
+      this.#roll(0);
+    } catch (error) {
+      // Then with the next segment that there is room for.
+      if (!(error instanceof DiskFullError)) throw error;
+    }
+  }
+
+  setKek(kek: Uint8Array | undefined): boolean {
+    const before = this.#keys.kek;
+    if (sameKey(before, kek)) return false;
+    this.#keys.setKek(kek);
+    if (before !== undefined) return false;
+    // The disk may still remember what once lay on it: the data keys that it could open must go.
+    this.rotateKey();
+    return true;
   }
 
   /**
@@ -404,6 +419,10 @@ export class WalLog implements NodeStorage {
   #refusal(what: string, cause?: unknown): ShoalError {
     return refusal(this.#disk, undefined, undefined, what, cause);
   }
+}
+
+function sameKey(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
 }
 
 /** The note that there are segments, or were. */

@@ -15,6 +15,7 @@ import {
 } from '../../../shared/rpc/io/server.ts';
 import { CertificateAuthority } from '../../ca/authority.ts';
 import { localSigner } from '../../ca/io/signer.ts';
+import { type ClusterVersionsDeps, clusterVersions } from '../../cluster-versions.ts';
 import { type BackupDeps, backup } from '../../control/backup.ts';
 import type { Control } from '../../control/control.ts';
 import { Dispatcher } from '../../dispatcher/dispatcher.ts';
@@ -153,7 +154,12 @@ const CONTROL_ON_SERVER = {
   },
 } as const;
 
-function controlHandlers(methods: Methods, control: Control, logs: LogBroker, deps: BackupDeps) {
+function controlHandlers(
+  methods: Methods,
+  control: Control,
+  logs: LogBroker,
+  deps: BackupDeps & ClusterVersionsDeps,
+) {
   const path = {
     get: ControlService.get.path,
     list: ControlService.list.path,
@@ -187,6 +193,11 @@ function controlHandlers(methods: Methods, control: Control, logs: LogBroker, de
       methods.onLeader(ControlService.updateCluster, (request, signal) =>
         control.updateCluster(request, signal),
       ),
+    ),
+    followUnlockKey: handleServerStream(
+      methods.stream(ControlService.followUnlockKey.path, async function* (_request, signal) {
+        for await (const { unlockKey } of clusterVersions(deps, signal)) yield { key: unlockKey };
+      }),
     ),
     watch: handleServerStream(
       methods.stream(path.watch, (request, signal) => control.watch(request, signal)),

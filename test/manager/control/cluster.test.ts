@@ -2,7 +2,7 @@ import test from 'ava';
 import { bootstrapObjects } from '../../../manager/control/bootstrap.ts';
 import { Store } from '../../../manager/store/store.ts';
 import { createAction, removeAction } from '../../../manager/store/tables.ts';
-import type { WatchChunk } from '../../../shared/gen/shoal/v1/control.ts';
+import { UpdateClusterRequest, type WatchChunk } from '../../../shared/gen/shoal/v1/control.ts';
 import { ClusterSpec, NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
 import { parseJoinToken } from '../../../shared/pki/join-token.ts';
 import { controlFixture } from '../../support/control.ts';
@@ -124,7 +124,6 @@ test('the cluster spec keeps what is left out and refuses what cannot change', a
     [{ dispatcherHeartbeatNs: 1_000_000 }, 'heartbeat time period must be at least 100ms'],
     [{ electionTick: 3 }, 'Raft: electionTick cannot be changed: it is 0'],
     [{ snapshotInterval: -1 }, 'Raft: snapshotInterval cannot be negative'],
-    [{ autolockManagers: true }, 'autolock of managers is not supported yet'],
     [
       { defaultLogDriver: { name: 'syslog', options: {} } },
       'TaskDefaults: log driver "syslog" is not supported yet: use json-file',
@@ -211,4 +210,37 @@ test('watch() with a time tells first what is kept since then, then where the pr
   const now = (await reader.next()).value as WatchChunk;
   t.deepEqual([now.events[0]?.action, now.atMs], ['remove', clock.now()]);
   stop.abort();
+});
+
+test('managers that lock themselves share a key; it can be replaced, and goes with the lock', async (t) => {
+  const { control, store } = await controlFixture();
+  const update = (autolockManagers: boolean, rotateUnlockKey = false) => {
+    const stored = store.cluster();
+    const spec = ClusterSpec.fromPartial({ ...stored?.spec, autolockManagers });
+    const version = stored?.meta?.version ?? 0;
+    return control.updateCluster(
+      UpdateClusterRequest.fromPartial({ version, spec, rotateUnlockKey }),
+    );
+  };
+  const key = () => store.cluster()?.unlockKey.toString('hex') ?? '';
+  await update(false, true);
+  t.is(key(), '');
+  await update(true);
+  const first = key();
+  t.is(first.length, 64);
+  await update(true);
+  t.is(key(), first);
+  const shown = await update(true, true);
+  t.not(key(), first);
+  t.is(shown.cluster?.unlockKey.length, 0, 'it is not shown with the cluster');
+  await update(false);
+  t.is(key(), '');
+});
+
+test('a new cluster may lock itself from the start', (t) => {
+  const store = new Store();
+  const spec = { autolockManagers: true };
+  const bootstrap = { ...CLUSTER.bootstrap, spec };
+  applyDirect(store, bootstrapObjects({ ...CLUSTER, bootstrap }));
+  t.is(store.cluster()?.unlockKey.length, 32);
 });

@@ -100,6 +100,9 @@ class Disk implements NodeStorage {
   note(key: string): Uint8Array | undefined {
     return this.notes.get(key);
   }
+  setKek(): boolean {
+    return false;
+  }
   idle(): void {
     if (this.broken) throw new Error('EIO: the disk is gone');
   }

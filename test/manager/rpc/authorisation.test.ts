@@ -35,6 +35,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   'Control/UpdateCluster': '                          no  no  yes yes',
   'Control/Watch': '                                  no  no  yes yes',
   'Control/ServiceLogs': '                            no  no  yes yes',
+  'Control/FollowUnlockKey': '                        no  no  no  yes',
   'Control/Backup': '                                 no  no  no  yes',
   'Peer/JoinRaft': '                                  no  no  yes no',
   'Peer/LeaveRaft': '                                 no  no  yes yes',

@@ -623,6 +623,8 @@ export interface Cluster {
   defaultAddressPools: string[];
   subnetSize: number;
   dataPathPort: number;
+  /** Opens the managers' logs and TLS keys while they lock themselves; else empty. Never leaves the managers. */
+  unlockKey: Buffer;
 }
 
 /** Any one object. `kind` names are also the table names. */
@@ -7311,6 +7313,7 @@ function createBaseCluster(): Cluster {
     defaultAddressPools: [],
     subnetSize: 0,
     dataPathPort: 0,
+    unlockKey: Buffer.alloc(0),
   };
 }
 
@@ -7336,6 +7339,9 @@ export const Cluster: MessageFns<Cluster> = {
     }
     if (message.dataPathPort !== 0) {
       writer.uint32(56).uint32(message.dataPathPort);
+    }
+    if (message.unlockKey.length !== 0) {
+      writer.uint32(66).bytes(message.unlockKey);
     }
     return writer;
   },
@@ -7409,6 +7415,14 @@ export const Cluster: MessageFns<Cluster> = {
             message.dataPathPort = reader.uint32();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.unlockKey = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7437,6 +7451,7 @@ export const Cluster: MessageFns<Cluster> = {
     message.defaultAddressPools = object.defaultAddressPools?.map((e) => e) || [];
     message.subnetSize = object.subnetSize ?? 0;
     message.dataPathPort = object.dataPathPort ?? 0;
+    message.unlockKey = object.unlockKey ?? Buffer.alloc(0);
     return message;
   },
 };

@@ -1,0 +1,102 @@
+import test from 'ava';
+import { LogKeys } from '../../../../manager/raft/io/log-keys.ts';
+import { WalLog } from '../../../../manager/raft/io/wal-log.ts';
+import { begin, bytes, entry, hard, load, meta, range, refusal, segments } from './log-fixtures.ts';
+import { PowerLoss, SimDisk } from './sim-disk.ts';
+
+const kek = (fill: number) => new Uint8Array(32).fill(fill);
+const openWith = (disk: SimDisk, key: Uint8Array | undefined) =>
+  new WalLog(disk, new LogKeys(disk, key));
+const keyIds = (disk: SimDisk): string[] =>
+  JSON.parse(Buffer.from(disk.bytesOf('keys')).toString()).keys.map(({ id }: { id: string }) => id);
+
+test('a log that locks itself opens with its key only, and nothing on its disk is that key', (t) => {
+  const disk = new SimDisk();
+  const log = begin(disk);
+  log.append({ hardState: hard(1, 0), entries: range(1, 3) });
+  t.true(disk.list().includes('kek'));
+  t.true(log.setKek(kek(1)), 'the data key that lay open is replaced');
+  log.append({ entries: [entry(4)] });
+  const after = disk.kill();
+  t.false(after.list().includes('kek'));
+  for (const name of after.list()) {
+    const content = Buffer.from(after.bytesOf(name));
+    t.false(content.includes(Buffer.from(kek(1))), name);
+    t.false(content.includes(Buffer.from(kek(1)).toString('base64')), name);
+  }
+  t.regex(refusal(after), /locked/);
+  t.throws(() => openWith(after, kek(2)), { message: /locked/ });
+  t.is(openWith(after, kek(1)).load().entries.length, 4);
+});
+
+test('what lay open is gone from the disk once a snapshot has replaced it', (t) => {
+  const disk = new SimDisk();
+  const log = begin(disk);
+  const [open = ''] = keyIds(disk);
+  log.append({ hardState: hard(1, 3), entries: range(1, 3) });
+  log.setKek(kek(1));
+  t.true(keyIds(disk).includes(open));
+  log.saveSnapshot(meta(3), [bytes('state')]);
+  log.compact(3);
+  t.false(keyIds(disk).includes(open));
+  t.is(segments(disk).length, 1);
+  t.is(openWith(disk.kill(), kek(1)).load().snapshot?.index, 3);
+});
+
+test('another key takes over without new data keys, and the old one opens nothing any more', (t) => {
+  const disk = new SimDisk();
+  const log = openWith(disk, kek(1));
+  log.load();
+  log.append({ entries: range(1, 3) });
+  const before = keyIds(disk);
+  t.false(log.setKek(kek(1)), 'the same again is nothing');
+  t.false(log.setKek(kek(2)));
+  t.deepEqual(keyIds(disk), before);
+  const after = disk.kill();
+  t.throws(() => openWith(after, kek(1)), { message: /locked/ });
+  t.is(openWith(after, kek(2)).load().entries.length, 3);
+});
+
+test('a log that does not lock itself any more opens by itself', (t) => {
+  const disk = new SimDisk();
+  const log = openWith(disk, kek(1));
+  log.load();
+  log.append({ entries: range(1, 3) });
+  log.setKek(undefined);
+  t.is(load(disk.kill()).entries.length, 3);
+});
+
+test('a crash at any moment of a change of keys leaves a log that the one or the other opens', (t) => {
+  const changes: (readonly [Uint8Array | undefined, Uint8Array | undefined])[] = [
+    [undefined, kek(1)],
+    [kek(1), kek(2)],
+    [kek(1), undefined],
+  ];
+  for (const [from, to] of changes) {
+    for (let at = 0; ; at++) {
+      const disk = new SimDisk();
+      const log = openWith(disk, from);
+      log.load();
+      log.append({ entries: range(1, 3) });
+      disk.powerUntil = disk.operations + at;
+      let done = true;
+      try {
+        log.setKek(to);
+      } catch (error) {
+        if (!(error instanceof PowerLoss)) throw error;
+        done = false;
+      }
+      for (const after of [disk.kill(), disk.crash(() => false)]) {
+        const opened = [to, from].some((key) => {
+          try {
+            return openWith(after.kill(), key).load().entries.length === 3;
+          } catch {
+            return false;
+          }
+        });
+        t.true(opened, `from ${from?.[0]} to ${to?.[0]}, power lost at ${at}`);
+      }
+      if (done) break;
+    }
+  }
+});
