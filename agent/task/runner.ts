@@ -9,6 +9,7 @@ import {
   type TaskStatus,
 } from '../../shared/gen/shoal/v1/objects.ts';
 import type { Log } from '../../shared/log.ts';
+import { drainDelayMs } from '../../shared/model/drain-delay.ts';
 import { isTerminal, isWanted } from '../../shared/model/task-state.ts';
 import type { Image, Images, RegistryAuth } from '../image/types.ts';
 import type { DataPlane, Wiring } from '../network/types.ts';
@@ -26,7 +27,8 @@ import {
 import { type Health, monitorHealth } from './health.ts';
 import type { HealthBook } from './health-book.ts';
 import { type AnonymousVolumes, removeWithVolumes } from './remove-container.ts';
-import { signalNumber } from './signals.ts';
+import { type Outcome, stopContainer } from './stop-container.ts';
+import { within } from './within.ts';
 
 /** How the runner sees the rest of the agent. */
 export type RunnerDeps = Readonly<{
@@ -60,12 +62,6 @@ const RETRY_MOST_MS = 10_000;
 const DRAIN_MOST_MS = 2_500;
 /** An unhealthy task stops of itself, so nobody tells when the hosts know: several times what a view takes. */
 const SICK_DRAIN_MS = 300;
-/** After SIGKILL: a process that has not gone by then is stuck in the kernel, and said to be. */
-const KILL_WAIT_MS = 10_000;
-const SIGKILL = 9;
-
-type Outcome = Readonly<{ exitCode: number; oomKilled: boolean }>;
-
 /**
  * One task of this host, from its assignment to its removal. The states it goes through, and why it stops, are
  * reported; it never starts a second container for a task. Re-adoption: given the container that a former
@@ -75,6 +71,7 @@ export class TaskRunner {
   readonly #deps: RunnerDeps;
   readonly #stop = new AbortController();
   readonly #gone = new AbortController();
+  readonly #unlisted = new AbortController();
   #task: Task;
   #containerId: string | undefined;
   #ports: readonly PortConfig[] = [];
@@ -125,6 +122,7 @@ export class TaskRunner {
     this.#isDraining = false;
     this.#drained();
     this.#stop.abort(new ShoalError('cancelled', 'the task was removed'));
+    this.#unlisted.abort();
     this.#gone.abort();
     this.#wake();
   }
@@ -280,7 +278,9 @@ export class TaskRunner {
       if (this.#task.networks.length > 0) await within(clock, SICK_DRAIN_MS, exit);
     }
     const isOver = end.kind === 'exit' || (await this.#leftBackEnds(exit));
-    const outcome = isOver ? await exit : await this.#stopContainer(id, exit);
+    const spec = containerSpec(this.#task);
+    const stop = { containerId: id, stopSignal: spec.stopSignal, exit };
+    const outcome = isOver ? await exit : await stopContainer(this.#deps, stop);
     const container = { containerId: id, pid: 0, exitCode: outcome.exitCode };
     if (end.kind !== 'sick') this.#report(TaskState.SHUTDOWN, 'shutdown', '', container);
     else
@@ -321,23 +321,12 @@ export class TaskRunner {
     const end = Promise.race([exit.then(() => 'exit' as const), drained]);
     const isInTime = await within(clock, DRAIN_MOST_MS, end);
     if (!isInTime) log.warn('a task stops before the managers let it', { task: this.#task.id });
-    return isInTime && (await end) === 'exit';
-  }
-
-  /** The signal, the grace period, SIGKILL. */
-  async #stopContainer(id: string, exit: Promise<Outcome>): Promise<Outcome> {
-    const { runtime, clock, log } = this.#deps;
-    const spec = containerSpec(this.#task);
-    const config = (await runtime.get(id))?.config;
-    await runtime.kill(id, signalNumber(spec.stopSignal || config?.stopSignal || 'SIGTERM'));
-    if (await within(clock, config?.stopGraceMs ?? 10_000, exit)) return exit;
-    await runtime.kill(id, SIGKILL);
-    if (await within(clock, KILL_WAIT_MS, exit)) return exit;
-    log.error('a container does not die of SIGKILL', { container: id, task: this.#task.id });
-    throw new ShoalError(
-      'internal',
-      'the container does not end: its process is stuck in the kernel',
-    );
+    if (isInTime && (await end) === 'exit') return true;
+    // Flows that there are go on until then.
+    const delayMs = drainDelayMs(this.#task.serviceLabels) ?? 0;
+    if (delayMs === 0) return false;
+    const early = Promise.race([exit, aborted(this.#unlisted.signal)]);
+    return (await within(clock, delayMs, early)) && !this.#unlisted.signal.aborted;
   }
 
   #reportExit(id: string, { exitCode, oomKilled }: Outcome): void {
@@ -429,20 +418,4 @@ export class TaskRunner {
       }
     }
   }
-}
-
-/** Whether the promise settles within the time. */
-async function within(clock: Clock, delayMs: number, promise: Promise<unknown>): Promise<boolean> {
-  const late = new AbortController();
-  const settled = promise.then(
-    () => true,
-    () => true,
-  );
-  const timeout = sleep(clock, delayMs, late.signal).then(
-    () => false,
-    () => false,
-  );
-  const result = await Promise.race([settled, timeout]);
-  late.abort();
-  return result;
 }

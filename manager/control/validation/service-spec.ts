@@ -5,6 +5,7 @@ import {
   type TaskSpec,
 } from '../../../shared/gen/shoal/v1/objects.ts';
 import { parseConstraints, parseLabelSubject } from '../../../shared/model/constraint.ts';
+import { DRAIN_DELAY_LABEL, drainDelayMs } from '../../../shared/model/drain-delay.ts';
 import { unreachable } from '../../../shared/unreachable.ts';
 import { invalid, unimplemented } from '../refuse.ts';
 import { checkContainerSpec } from './container-spec.ts';
@@ -42,12 +43,19 @@ export function completeServiceSpec(spec: ServiceSpec): ServiceSpec {
 export function checkServiceSpec(spec: ServiceSpec): void {
   checkServiceName(spec.name);
   checkLabels('labels', spec.labels);
+  checkDrainDelay(spec.labels);
   checkMode(spec.mode);
   checkTaskSpec(spec.task);
   checkUpdateConfig('update', spec.update);
   checkUpdateConfig('rollback', spec.rollback);
   checkEndpoint(spec.endpoint);
   checkHostNetwork(spec);
+}
+
+function checkDrainDelay(labels: ServiceSpec['labels']): void {
+  if (drainDelayMs(labels) !== undefined) return;
+  const value = JSON.stringify(labels[DRAIN_DELAY_LABEL]);
+  throw invalid(`labels: ${DRAIN_DELAY_LABEL} ${value} is no duration up to an hour, like 10s`);
 }
 
 function checkMode(mode: ServiceSpec['mode']): void {

@@ -331,3 +331,31 @@ test('a container without a health check has no health', async (t) => {
   await settle();
   t.is(health.of(runtime.onlyId), undefined);
 });
+
+test('the drain delay of the service comes between the last new connection and the signal', async (t) => {
+  for (const isRemoved of [false, true]) {
+    const { deps, runtime, clock } = setUp();
+    const task = wanted({ serviceLabels: { 'shoal.drain-delay': '5s' } });
+    const runner = new TaskRunner(deps, task, undefined);
+    await settle();
+    runner.update(stopped(task), { isDraining: true });
+    await clock.advance(100);
+    runner.update(stopped(task));
+    await clock.advance(4_999);
+    t.is(runtime.log.at(-1), 'start');
+    if (isRemoved) runner.remove();
+    else await clock.advance(1);
+    await settle();
+    t.true(runtime.log.includes('kill 15'));
+  }
+});
+
+test('a task that is in no back-end set stops at once, whatever the drain delay', async (t) => {
+  const { deps, runtime } = setUp();
+  const task = wanted({ serviceLabels: { 'shoal.drain-delay': '5s' } });
+  const runner = new TaskRunner(deps, task, undefined);
+  await settle();
+  runner.update(stopped(task));
+  await settle();
+  t.is(runtime.log.at(-1), 'kill 15');
+});

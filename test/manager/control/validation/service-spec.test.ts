@@ -30,6 +30,10 @@ const refused: [ServiceSpec, string, ErrorCode?][] = [
   [spec({ name: 'a'.repeat(64) }), 'name must be 63 characters or fewer'],
   [spec({ labels: { ' ': 'x' } }), 'labels: a label needs a key before its value'],
   [
+    spec({ labels: { 'shoal.drain-delay': '5' } }),
+    'labels: shoal.drain-delay "5" is no duration up to an hour, like 10s',
+  ],
+  [
     spec({ mode: { $case: 'replicated', value: { replicas: -1 } } }),
     'Number of replicas must be non-negative',
   ],
