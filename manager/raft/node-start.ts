@@ -4,7 +4,7 @@ import { bootstrapState, forceNewCluster } from './bootstrap.ts';
 import type { CompactionPolicy } from './compaction.ts';
 import { type Directory, decodeDirectory, encodeDirectory, idOf } from './members.ts';
 import type { NodeStorage, NoteReader } from './ports.ts';
-import { type LoadedState, parseRaftId, type RaftId } from './types.ts';
+import { type LoadedState, parseRaftId, type RaftId, type RaftOptions } from './types.ts';
 
 /** How a member comes to its log. With a log of the same member there already, that one goes on. */
 export type NodeStart =
@@ -26,6 +26,12 @@ export type NodeTiming = Readonly<{
   tickMs: number;
   electionTicks: number;
   heartbeatTicks: number;
+  /**
+   * How a leader makes sure that it still is one before a read: by asking a quorum (`quorum`, when left
+   * out), or by what a quorum promised less than an election timeout ago (`lease`), which saves a round
+   * of messages for each read and trusts that no member's clock runs away or stands still.
+   */
+  readMode?: RaftOptions['readMode'];
 }>;
 /** DESIGN section 6. */
 export const DEFAULT_TIMING: NodeTiming = { tickMs: 100, electionTicks: 10, heartbeatTicks: 1 };

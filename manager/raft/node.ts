@@ -47,6 +47,11 @@ const STATUS_TICKS = 3;
  * of a manager collect changes.
  */
 const LINGER_MS = 4;
+/**
+ * A tick this much later than it should be, as a part of a tick: a lease counts ticks, and has a tick
+ * to spare for each of phase and drift. Later than that, it is not relied on.
+ */
+const LATE_TICK = 0.25;
 /** A leader whose state machine takes nothing for so long hands over: it serves nobody. */
 const STUCK_TICKS = 150;
 
@@ -59,7 +64,6 @@ const LIMITS = {
   maxUncommittedBytes: 32 << 20,
   maxApplyingBytes: 2 << 20,
   maxPendingReads: 4_096,
-  readMode: 'quorum',
 } as const satisfies Partial<RaftOptions>;
 
 /**
@@ -81,6 +85,7 @@ export class RaftNode {
   #outbox: FromNode[] = [];
   #ticks = 0;
   #timer: Timer | undefined;
+  #nextTickMs = Number.POSITIVE_INFINITY;
   #lingering: Timer | undefined;
   #turnDue = false;
   #stopped = false;
@@ -110,6 +115,7 @@ export class RaftNode {
         id: this.#id,
         electionTicks: config.timing.electionTicks,
         heartbeatTicks: config.timing.heartbeatTicks,
+        readMode: config.timing.readMode ?? 'quorum',
       },
       random,
       log: this.#view,
@@ -259,11 +265,19 @@ export class RaftNode {
     // On a grid, so that ticks do not drift; but after a stall the missed ones are not made up for:
     // time in which nothing was received must not count as silence of others.
     const nextMs = Math.max(lastMs + tickMs, clock.monotonicMs());
+    this.#nextTickMs = nextMs;
     this.#timer = clock.after(Math.max(0, nextMs - clock.monotonicMs()), () => {
       if (this.#stopped) return;
+      this.#noteStall();
       this.#armTick(nextMs);
       this.#guard(() => this.#tick());
     });
+  }
+
+  /** Before anything that came in is looked at: it may be a read, after a pause that no tick counted. */
+  #noteStall(): void {
+    const lateMs = this.#ports.clock.monotonicMs() - this.#nextTickMs;
+    if (lateMs > this.#config.timing.tickMs * LATE_TICK) this.#raft.stalled();
   }
 
   #tick(): void {
@@ -307,6 +321,7 @@ export class RaftNode {
   #guard(work: () => void): void {
     if (this.#stopped) return;
     try {
+      this.#noteStall();
       work();
     } catch (error) {
       this.#fail(error);

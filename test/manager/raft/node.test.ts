@@ -1,7 +1,11 @@
 import test from 'ava';
 import { MemoryLog } from '../../../manager/raft/memory-log.ts';
 import { RaftNode } from '../../../manager/raft/node.ts';
-import { DEFAULT_TIMING, type NodeStart } from '../../../manager/raft/node-start.ts';
+import {
+  DEFAULT_TIMING,
+  type NodeStart,
+  type NodeTiming,
+} from '../../../manager/raft/node-start.ts';
 import {
   DiskFullError,
   type NodeStorage,
@@ -149,13 +153,13 @@ class World {
   nowMs = 0;
   #timers: { atMs: number; fn: () => void }[] = [];
   #deferred: (() => void)[] = [];
-  constructor(start: NodeStart, disk?: Disk) {
+  constructor(start: NodeStart, disk?: Disk, timing: NodeTiming = DEFAULT_TIMING) {
     if (disk !== undefined) this.disk = disk;
     this.node = new RaftNode(
       {
         start,
         clusterId: 'c',
-        timing: DEFAULT_TIMING,
+        timing,
         compaction: { snapshotEveryEntries: 20, trailingEntries: 5 },
       },
       {
@@ -366,6 +370,54 @@ test('what is committed is told with the next message, or after a moment', (t) =
   t.is(flushes(), before + 1);
   world.ticks(1);
   t.true(flushes() > before + 1, 'or by itself');
+});
+
+test('by a lease a leader answers reads at once, but not after it stood still', (t) => {
+  const lease = { ...DEFAULT_TIMING, readMode: 'lease' } as const;
+  const world = new World({ kind: 'bootstrap', member: member('a'), state: [] }, undefined, lease);
+  world.ticks(30);
+  const envelope = { from: id('b'), to: id('a') };
+  const term = () => world.of('status').at(-1)?.status.term ?? 0;
+  const reply = (index: number) =>
+    world.hear({
+      type: 'append-reply',
+      ...envelope,
+      term: term(),
+      index,
+      rejected: false,
+      hintIndex: 0,
+      hintTerm: 0,
+    });
+  const beats = () => world.links.sent.filter(({ type }) => type === 'heartbeat');
+  const answerBeat = () => {
+    const beat = beats().at(-1);
+    if (beat?.type !== 'heartbeat') return t.fail();
+    world.hear({ type: 'heartbeat-reply', ...envelope, term: term(), readSeq: beat.readSeq });
+  };
+  world.node.take([
+    { kind: 'applied', index: 2 },
+    { kind: 'add-member', id: 1, member: member('b') },
+  ]);
+  world.run();
+  world.node.take([{ kind: 'applied', index: 3 }]);
+  reply(3);
+  world.ticks(1);
+  reply(4);
+  world.ticks(1);
+  answerBeat();
+  const read = (context: number) => {
+    world.node.take([{ kind: 'read', context }]);
+    world.run();
+    return world.of('read-ready').some((ready) => ready.context === context);
+  };
+  const before = beats().length;
+  t.true(read(1));
+  t.is(beats().length, before, 'nobody was asked');
+  world.nowMs += 5_000; // no tick saw it
+  t.false(read(2));
+  t.is(beats().length, before + 1);
+  answerBeat();
+  t.true(world.of('read-ready').some(({ context }) => context === 2));
 });
 
 test('the state is asked for when a snapshot is due, and the log is cut behind it', async (t) => {
