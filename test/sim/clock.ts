@@ -12,8 +12,14 @@ type Event = { at: number; order: number; fn: (() => void) | undefined };
 export class VirtualClock implements Clock {
   #nowMs = 0;
   #order = 0;
+  readonly #mostEvents: number;
   /** A binary heap, earliest first. */
   readonly #heap: Event[] = [];
+
+  /** A run that asks for more than `mostEvents` is going round in circles: it is ended by a throw. */
+  constructor(mostEvents: number = Number.POSITIVE_INFINITY) {
+    this.#mostEvents = mostEvents;
+  }
 
   now(): number {
     return EPOCH_MS + this.#nowMs;
@@ -31,6 +37,16 @@ export class VirtualClock implements Clock {
         event.fn = undefined;
       },
     };
+  }
+
+  /** Events asked for so far. */
+  get count(): number {
+    return this.#order;
+  }
+
+  /** As `after`, for what is never taken back. */
+  later(delayMs: number, fn: () => void): void {
+    this.#push({ at: this.#nowMs + Math.max(0, delayMs), order: this.#order++, fn });
   }
 
   /** Runs the next event; false when there is none up to `untilMs`. */
@@ -66,6 +82,9 @@ export class VirtualClock implements Clock {
   }
 
   #push(event: Event): void {
+    if (this.#order > this.#mostEvents) {
+      throw new Error(`no end after ${this.#mostEvents} events: messages chase each other`);
+    }
     const heap = this.#heap;
     let at = heap.length;
     heap.push(event);

@@ -17,12 +17,24 @@ type Content = {
   entries: Entry[];
 };
 
+/** What a disk does to the program above it. */
+export class DiskError extends Error {
+  readonly code: 'ENOSPC' | 'EIO';
+  constructor(code: 'ENOSPC' | 'EIO') {
+    super(`the simulated disk answers ${code}`);
+    this.code = code;
+  }
+}
+
 /**
  * A node's disk. What is written is readable at once, but only what was synced is sure to survive a
- * crash: of the rest, a prefix of the writes does, as long as chance will have it. Each write is
- * atomic (a checksummed record); the damage below that is the real log's own business to detect.
+ * crash: of the rest, a prefix of the writes does, as long as chance will have it, and the write at
+ * its end is torn: it is not there. Each write is atomic (a checksummed record); the damage below
+ * that is the real log's own business to detect. After an error nothing is known: power must be cut.
  */
 export class SimDisk implements DurableLog {
+  /** No room for more entries or snapshots. */
+  full = false;
   readonly #durable: Content = {
     hardState: { term: 0, vote: undefined, commit: 0 },
     snapshot: undefined,
@@ -30,12 +42,31 @@ export class SimDisk implements DurableLog {
     entries: [],
   };
   #unsynced: DurableBatch[] = [];
+  /** Written beside, under no name yet: a crash takes it. */
+  #beside: Snapshot | undefined;
+  /** Whole and under its name, but the log does not speak of it yet. */
+  #named: Snapshot | undefined;
+  readonly #notes = new Map<string, Uint8Array>();
+  /** Asked before each sync: whether this one fails. */
+  #syncFails: () => boolean = () => false;
+
+  failSyncs(fails: () => boolean): void {
+    this.#syncFails = fails;
+  }
 
   write(batch: DurableBatch): void {
+    const grows = batch.entries.length > 0 || batch.snapshot !== undefined;
+    if (this.full && grows) throw new DiskError('ENOSPC');
     this.#unsynced.push(batch);
   }
 
   sync(): void {
+    if (this.#syncFails()) throw new DiskError('EIO');
+    this.#settle();
+  }
+
+  #settle(): void {
+    if (this.#unsynced.length === 0) return;
     for (const batch of this.#unsynced) carryOut(this.#durable, batch);
     this.#unsynced = [];
   }
@@ -43,7 +74,8 @@ export class SimDisk implements DurableLog {
   /** Power is lost. */
   crash(random: SeededRandom): void {
     this.#unsynced.length = random.between(0, this.#unsynced.length);
-    this.sync();
+    this.#settle();
+    this.#beside = undefined;
   }
 
   append(batch: DurableBatch, options?: Readonly<{ lazy: boolean }>): void {
@@ -56,9 +88,33 @@ export class SimDisk implements DurableLog {
     return { hardState, snapshot: snapshot?.meta, compacted, entries: entries.slice() };
   }
 
-  saveSnapshot(meta: SnapshotMeta, body: SnapshotBody): void {
+  // ------------------------------------------------------------------- snapshots, a step at a time
+
+  /** All of its bytes, in a file beside. */
+  writeSnapshot(meta: SnapshotMeta, body: SnapshotBody): void {
+    if (this.full) throw new DiskError('ENOSPC');
+    this.#beside = { meta, body: [...body] };
+  }
+
+  /** Synced, then renamed. */
+  nameSnapshot(): void {
+    this.#named = this.#beside;
+    this.#beside = undefined;
+  }
+
+  /** From now on a start begins there. The log stays as it is. */
+  markSnapshot(): void {
+    const named = this.#named;
+    if (named === undefined) throw new Error('a snapshot is marked that has no name');
     this.sync();
-    this.#durable.snapshot = { meta, body: [...body] };
+    this.#durable.snapshot = named;
+    this.#named = undefined;
+  }
+
+  saveSnapshot(meta: SnapshotMeta, body: SnapshotBody): void {
+    this.writeSnapshot(meta, body);
+    this.nameSnapshot();
+    this.markSnapshot();
   }
 
   readSnapshot(): Snapshot | undefined {
@@ -75,16 +131,35 @@ export class SimDisk implements DurableLog {
     this.#durable.entries = entries.slice(cut);
   }
 
+  putNote(key: string, value: Uint8Array): void {
+    this.#notes.set(key, value);
+  }
+
+  note(key: string): Uint8Array | undefined {
+    return this.#notes.get(key);
+  }
+
   close(): void {
     this.#unsynced = [];
   }
 
-  /** For invariants: whether this very entry, or a snapshot that covers it, would survive a crash. */
+  // ---------------------------------------------------------------------------------- for invariants
+
+  /** Whether this very entry, or a snapshot that covers it, would survive a crash. */
   holds(index: number, term: number): boolean {
     const { compacted, entries } = this.#durable;
     if (index < compacted.index) return true;
     if (index === compacted.index) return compacted.term === term;
     return entries[index - compacted.index - 1]?.term === term;
+  }
+
+  /** A change of members after `index`, durable or not. */
+  holdsChangeAfter(index: number): boolean {
+    const changes = ({ type, index: at }: Entry) => type === 'conf-change' && at > index;
+    return (
+      this.#durable.entries.some(changes) ||
+      this.#unsynced.some(({ entries }) => entries.some(changes))
+    );
   }
 }
 
@@ -103,5 +178,5 @@ function carryOut(content: Content, batch: DurableBatch): void {
     throw new Error(`entry ${first.index} leaves a gap in the simulated log`);
   }
   content.entries.length = keep;
-  content.entries.push(...batch.entries);
+  for (const entry of batch.entries) content.entries.push(entry);
 }

@@ -1,30 +1,26 @@
 import { type LoadHookContext, type ResolveHookContext, registerHooks } from 'node:module';
-import type { RaftStart } from '../../manager/raft/core.ts';
-import type { Raft } from '../../manager/raft/types.ts';
-import type { ProfileName } from './raft-profile.ts';
-
-/** A bug put into the production text as it is loaded; the files and the other modules stay as they are. */
-export type Mutant = Readonly<{
-  name: string;
-  /** In manager/raft/. */
-  file: string;
-  find: string;
-  replace: string;
-  /** Where the simulation looks for it: half of the profile's runs or one in a hundred may show it. */
-  profile: ProfileName;
-}>;
+import { MUTANTS, type Mutant } from './mutant-list.ts';
+import { runRaft } from './raft-run.ts';
+import type { Production } from './raft-world.ts';
 
 const RAFT = new URL('../../manager/raft/', import.meta.url).href;
+/** The core's own check of each Ready: out of the way, so that the simulation must notice by itself. */
+const CONTRACT = {
+  file: 'ready-contract.ts',
+  find: 'check(ready: Ready): void {',
+  replace: 'check(ready: Ready): void { if (ready !== undefined) return;',
+} as const;
 let loaded = 0;
 
 /**
- * The core with one bug in it. Its modules are loaded once more under another address, so that the
- * sound ones beside it are not touched. Throws when the text to be replaced is not there (any more):
- * a mutant that does nothing would prove nothing.
+ * The core and the sessions with a bug in them. Their modules are loaded once more under another
+ * address, so that the sound ones beside them are not touched. Throws when a text to be replaced is
+ * not there (any more): a mutant that does nothing would prove nothing.
  */
-export async function loadMutant(mutant: Mutant): Promise<(start: RaftStart) => Raft> {
+export async function loadMutant(mutant: Pick<Mutant, 'name' | 'edits'>): Promise<Production> {
   const mark = `?mutant=${++loaded}`;
-  let replaced = 0;
+  const edits = [...mutant.edits, CONTRACT];
+  const found = new Map(edits.map((edit) => [edit, 0]));
   const hooks = registerHooks({
     resolve(specifier: string, context: ResolveHookContext, next) {
       const resolved = next(specifier, context);
@@ -33,23 +29,29 @@ export async function loadMutant(mutant: Mutant): Promise<(start: RaftStart) => 
     },
     load(url: string, context: LoadHookContext, next) {
       const result = next(url, context);
-      if (url !== `${RAFT}${mutant.file}${mark}`) return result;
-      const text = sourceText(result.source);
-      const parts = text.split(mutant.find);
-      replaced = parts.length - 1;
-      return { ...result, source: parts.join(mutant.replace) };
+      const mine = edits.filter(({ file }) => url === `${RAFT}${file}${mark}`);
+      if (mine.length === 0) return result;
+      let text = sourceText(result.source);
+      for (const edit of mine) {
+        const parts = text.split(edit.find);
+        found.set(edit, parts.length - 1);
+        text = parts.join(edit.replace);
+      }
+      return { ...result, source: text };
     },
   });
   try {
     const core = (await import(
       `${RAFT}core.ts${mark}`
     )) as typeof import('../../manager/raft/core.ts');
-    if (replaced !== 1) {
-      throw new Error(
-        `"${mutant.find}" is ${replaced} times in ${mutant.file}: rewrite "${mutant.name}"`,
-      );
+    const { Sessions } = (await import(
+      `${RAFT}sessions.ts${mark}`
+    )) as typeof import('../../manager/raft/sessions.ts');
+    for (const [{ file, find }, times] of found) {
+      if (times === 1) continue;
+      throw new Error(`"${find}" is ${times} times in ${file}: rewrite "${mutant.name}"`);
     }
-    return (start) => new core.RaftCore(start);
+    return { createCore: (start) => new core.RaftCore(start), Sessions };
   } finally {
     hooks.deregister();
   }
@@ -61,112 +63,49 @@ function sourceText(source: unknown): string {
   throw new Error('the loader gave no source text');
 }
 
-/** Bugs that have been made in real Raft implementations, or that skip one rule of the paper. */
-export const MUTANTS: readonly Mutant[] = [
-  {
-    name: 'acknowledges entries and votes before they are on disk',
-    file: 'output.ts',
-    find: 'return false;',
-    replace: 'return true;',
-    profile: 'mixed',
-  },
-  {
-    name: 'forgets its vote in a crash',
-    file: 'roles.ts',
-    find: 'this.#vote = vote;',
-    replace: 'this.#vote = undefined;',
-    profile: 'short-leaders',
-  },
-  {
-    name: 'counts its own copy before it is on disk',
-    file: 'leadership.ts',
-    find: 'if (this.#own().update(this.#log.stableIndex())) this.#commitByCounting();',
-    replace: 'if (this.#own().update(this.#log.lastIndex())) this.#commitByCounting();',
-    profile: 'mixed',
-  },
-  {
-    name: 'counts learners',
-    file: 'quorum.ts',
-    find: 'const incoming = majorityReached(conf.voters, reachedBy);',
-    replace:
-      'const incoming = majorityReached([...conf.voters, ...conf.learners].sort((a, b) => reachedBy(b) - reachedBy(a)).slice(0, conf.voters.length), reachedBy);',
-    profile: 'members',
-  },
-  {
-    name: 'commits entries of older terms by counting',
-    file: 'leadership.ts',
-    find: 'if (index <= this.#log.commit || !this.#log.matches(index, this.#term)) return;',
-    replace: 'if (index <= this.#log.commit) return;',
-    profile: 'short-leaders',
-  },
-  {
-    name: 'votes for candidates whose log lacks entries',
-    file: 'log.ts',
-    find: 'return lastTerm > ownTerm || (lastTerm === ownTerm && lastIndex >= this.lastIndex());',
-    replace: 'return lastTerm > ownTerm || lastTerm === ownTerm;',
-    profile: 'mixed',
-  },
-  {
-    name: 'votes twice in a term',
-    file: 'vote.ts',
-    find: '(voter.vote === undefined && voter.leader === undefined)',
-    replace: 'voter.leader === undefined',
-    profile: 'short-leaders',
-  },
-  {
-    name: 'cuts off what follows an old append',
-    file: 'log.ts',
-    find: 'if (this.matches(entry.index, entry.term)) continue;',
-    replace: 'if (entry.index <= this.#commit) continue;',
-    profile: 'mixed',
-  },
-  {
-    name: 'commits what a heartbeat says, whatever the log holds there',
-    file: 'leadership.ts',
-    find: 'commit: Math.min(progress.match, this.#log.commit),',
-    replace: 'commit: this.#log.commit,',
-    profile: 'mixed',
-  },
-  {
-    name: 'confirms reads with heartbeats sent before they came',
-    file: 'read-index.ts',
-    find: 'startRound(commit: number): void {\n    this.#seq++;',
-    replace: 'startRound(commit: number): void {',
-    profile: 'mixed',
-  },
-  {
-    name: 'answers reads before it has committed in its term',
-    file: 'leadership.ts',
-    find: 'return this.#reads.hasWaiting() && this.#committedInTerm();',
-    replace: 'return this.#reads.hasWaiting();',
-    profile: 'mixed',
-  },
-  {
-    name: 'stands for election with a change of members unapplied',
-    file: 'roles.ts',
-    find: 'this.#membership.isCurrent(this.#log)\n    );',
-    replace: 'true);',
-    profile: 'members',
-  },
-  {
-    name: 'starts a change of members while another is pending',
-    file: 'leadership.ts',
-    find: 'if (this.#pendingConfIndex > this.#log.applied) {',
-    replace: 'if (this.#pendingConfIndex < 0) {',
-    profile: 'members',
-  },
-  {
-    name: 'never recovers from a lost window of appends',
-    file: 'leadership.ts',
-    find: 'if (progress.match < this.#log.lastIndex() || progress.state ===',
-    replace: 'if (progress.state ===',
-    profile: 'mixed',
-  },
-  {
-    name: 'stays paused after a failed snapshot',
-    file: 'leadership.ts',
-    find: 'if (!ok) progress.pendingSnapshot = 0;',
-    replace: 'if (!ok) return;',
-    profile: 'snapshots',
-  },
-];
+export type MutantRun = Readonly<{
+  /** For each mutant. */
+  mostSeeds?: number;
+  /** Only those whose name has these words. */
+  only: string;
+  tell: (line: string) => void;
+}>;
+const MOST_SEEDS = 2_000;
+
+/** False when one of them was not noticed. Throws when one does not fit the text any more. */
+export async function runMutants({
+  mostSeeds = MOST_SEEDS,
+  only,
+  tell,
+}: MutantRun): Promise<boolean> {
+  const mutants = MUTANTS.filter(({ name }) => name.includes(only));
+  let missed = 0;
+  for (const mutant of mutants) {
+    const caught = await catchMutant(mutant, mostSeeds);
+    if (caught === undefined) missed++;
+    tell(
+      caught === undefined
+        ? `MISSED  ${mutant.name}: ${mostSeeds} seeds of ${mutant.profile ?? 'any profile'} went well`
+        : `caught  ${mutant.name}: by seed ${caught.seed} of ${mutant.profile ?? 'any profile'}, ${caught.seed} needed: ${caught.why}`,
+    );
+  }
+  tell(`${mutants.length - missed} of ${mutants.length} planted bugs were caught`);
+  return missed === 0;
+}
+
+/** Seeds are tried from 1 on, so that `seed` is also how many were needed. */
+export type Catch = Readonly<{ seed: number; why: string }>;
+
+/** The first seed that notices it. */
+export async function catchMutant(mutant: Mutant, mostSeeds: number): Promise<Catch | undefined> {
+  const production = await loadMutant(mutant);
+  for (let seed = 1; seed <= mostSeeds; seed++) {
+    try {
+      runRaft(seed, { production, ...(mutant.profile && { profile: mutant.profile }) });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      return { seed, why: (message.split('\n')[0] ?? '').slice(0, 110) };
+    }
+  }
+  return undefined;
+}

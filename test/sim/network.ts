@@ -38,7 +38,7 @@ export class SimNetwork<Payload> {
     for (let i = 0; i < copies; i++) {
       if (this.#random.chance(lossRatio)) continue;
       const delayMs = minDelayMs + this.#random.next() * (maxDelayMs - minDelayMs);
-      this.#clock.after(this.#queued(key, delayMs), () => {
+      this.#clock.later(this.#queued(key, delayMs), () => {
         // Judged on arrival: a link that is cut loses what is under way, too.
         if (!this.#cut.has(key)) this.#receivers.get(to)?.(from, payload);
       });

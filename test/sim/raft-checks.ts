@@ -8,8 +8,11 @@ export type Invariant =
   | 'commit is final' // nobody ever commits another entry at that index
   | 'commit never regresses' // on one node, while it runs
   | 'state machine safety' // all apply the same entries in the same order, none twice
+  | 'equal state' // at equal index
+  | 'applied once' // a command that was tried again takes effect once
   | 'no acknowledged write lost'
-  | 'reads are linearizable'
+  | 'reads are never stale'
+  | 'linearizability' // of what the clients saw
   | 'convergence'; // liveness, once everything is healed
 
 export class Violation extends Error {
@@ -30,6 +33,10 @@ export interface ObservedNode {
   isSettled(): boolean;
 }
 
+/** More terms than a run has. */
+const TERM_RANGE = 2 ** 20;
+const HASH_RANGE = 2 ** 32;
+
 type Seen = { leaderOf: number; commit: number; checkedCommit: number };
 
 /**
@@ -41,13 +48,17 @@ export class RaftChecks {
   /** For `commit is durable`: whether that voter's disk holds the entry. */
   readonly #onDisk: (id: RaftId, index: number, term: number) => boolean;
   readonly #leaders = new Map<number, RaftId>();
-  /** By `index:term`: what that entry is, and the term before it. By induction this is log matching. */
-  readonly #entries = new Map<string, string>();
+  /** By index and term: what that entry is, and the term before it. By induction this is log matching. */
+  readonly #entries = new Map<number, number>();
   /** Term of each committed entry, and the term in which it was committed. */
   readonly #committed: (Readonly<{ term: number; inTerm: number }> | undefined)[] = [];
   /** What was applied at each index, as a chain: equal links mean equal histories up to there. */
   readonly #applied: (number | undefined)[] = [];
-  readonly #acknowledged = new Map<number, string>();
+  readonly #states: (number | undefined)[] = [];
+  /** Commands that took effect, and where. */
+  readonly #executed = new Map<number, number>();
+  /** By index: the command that a client was told of. */
+  readonly #acknowledged = new Map<number, number>();
   readonly #seen = new Map<RaftId, Seen>();
   /** No read that begins now may answer from before this index. */
   #visibleIndex = 0;
@@ -73,14 +84,16 @@ export class RaftChecks {
   }
 
   appended(entries: readonly Entry[], prevTerm: number | undefined): void {
-    let before = prevTerm;
+    let before = prevTerm ?? 0;
     for (const entry of entries) {
-      const key = `${entry.index}:${entry.term}`;
-      const content = `${before} ${entry.type} ${hash(0, entry.data)}`;
+      const key = entry.index * TERM_RANGE + entry.term;
+      const type = entry.type === 'normal' ? 0 : 1;
+      const content = (before * 2 + type) * HASH_RANGE + hash(0, entry.data);
       const known = this.#entries.get(key);
       if (known === undefined) this.#entries.set(key, content);
       else if (known !== content) {
-        throw new Violation('log matching', `entry ${key} is both (${known}) and (${content})`);
+        const where = `entry ${entry.index} of term ${entry.term}`;
+        throw new Violation('log matching', `${where} is two: ${known} and ${content}`);
       }
       before = entry.term;
     }
@@ -167,10 +180,30 @@ export class RaftChecks {
     }
   }
 
-  /** A client was told that its write took effect at `index`. */
-  acknowledged(index: number, write: string): void {
+  state(id: RaftId, index: number, digest: number): void {
+    const known = this.#states[index];
+    if (known === undefined) this.#states[index] = digest;
+    else if (known !== digest) {
+      throw new Violation('equal state', `${id} has another state than others at ${index}`);
+    }
+  }
+
+  /** A machine let a command take effect, and not for the second time as far as it knows. */
+  executed(id: RaftId, index: number, command: number): void {
+    const known = this.#executed.get(command);
+    if (known === undefined) this.#executed.set(command, index);
+    else if (known !== index) {
+      throw new Violation(
+        'applied once',
+        `command ${command} took effect at ${known}, and at ${index} on ${id}`,
+      );
+    }
+  }
+
+  /** A client was told that its write took effect with the entry at `index`. */
+  acknowledged(index: number, command: number): void {
     this.acknowledgedCount++;
-    this.#acknowledged.set(index, write);
+    this.#acknowledged.set(index, command);
     this.#visibleIndex = Math.max(this.#visibleIndex, index);
   }
 
@@ -179,7 +212,7 @@ export class RaftChecks {
     this.readCount++;
     if (index < floor) {
       throw new Violation(
-        'reads are linearizable',
+        'reads are never stale',
         `${id} may answer from ${index}, but ${floor} was visible before the read began`,
       );
     }
@@ -190,13 +223,13 @@ export class RaftChecks {
     this.#visibleIndex = Math.max(this.#visibleIndex, index);
   }
 
-  /** At the end: `writeAt` is the history that all nodes have converged to. */
-  finish(writeAt: (index: number) => string | undefined): void {
-    for (const [index, write] of this.#acknowledged) {
-      if (writeAt(index) !== write) {
+  /** At the end: `commandAt` is the history that all nodes have converged to. */
+  finish(commandAt: (index: number) => number | undefined): void {
+    for (const [index, command] of this.#acknowledged) {
+      if (commandAt(index) !== command) {
         throw new Violation(
           'no acknowledged write lost',
-          `"${write}" at ${index} became "${writeAt(index)}"`,
+          `command ${command} at ${index} became ${commandAt(index)}`,
         );
       }
     }

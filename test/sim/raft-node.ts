@@ -1,7 +1,6 @@
 import { decodeMessage, encodeMessage } from '../../manager/raft/codec.ts';
-import { type CompactionPolicy, compactTo, snapshotDue } from '../../manager/raft/compaction.ts';
+import { compactTo, snapshotDue } from '../../manager/raft/compaction.ts';
 import { EMPTY_CONF } from '../../manager/raft/conf-change.ts';
-import type { RaftStart } from '../../manager/raft/core.ts';
 import { MemoryLog } from '../../manager/raft/memory-log.ts';
 import type {
   ConfState,
@@ -9,53 +8,26 @@ import type {
   Message,
   Raft,
   RaftId,
-  RaftOptions,
   RaftStatus,
   Ready,
   SnapshotMeta,
 } from '../../manager/raft/types.ts';
-import type { VirtualClock } from './clock.ts';
-import { SimDisk } from './disk.ts';
-import type { SimNetwork } from './network.ts';
-import { chain, type ObservedNode, type RaftChecks } from './raft-checks.ts';
+import { DiskError, SimDisk } from './disk.ts';
+import { KvMachine } from './kv.ts';
+import { chain, type ObservedNode } from './raft-checks.ts';
+import { Desk } from './raft-desk.ts';
+import type { Answer, Packet, Place, Request, World } from './raft-world.ts';
 import type { SeededRandom } from './random.ts';
-
-/** A message as bytes, and a snapshot's body beside it, as the transport streams it. */
-export type Packet = {
-  bytes: Uint8Array;
-  body?: readonly Uint8Array[];
-  arrived: boolean;
-};
-export type NodeSettings = Readonly<{
-  raft: Omit<RaftOptions, 'id'>;
-  tickMs: number;
-  compaction: CompactionPolicy;
-}>;
-/** Upper ends of uniform delays; 0 for none. */
-export type NodeDelays = Readonly<{ syncMaxMs: number; applyMaxMs: number }>;
-/** What a node shares with the others. */
-export type World = Readonly<{
-  clock: VirtualClock;
-  network: SimNetwork<Packet>;
-  checks: RaftChecks;
-  settings: NodeSettings;
-  delays: () => NodeDelays;
-  createCore: (start: RaftStart) => Raft;
-  /** Asked at each boundary between two effects: whether the power fails right here. */
-  failsHere: (node: SimNode) => boolean;
-  /** Every write that was applied anywhere, by index. */
-  history: Map<number, string>;
-}>;
 
 const SNAPSHOT_REPORT_MS = 400;
 const INBOX_LIMIT = 500;
 /** Far more than any input gives reason for. */
 const MAX_ROUNDS = 10_000;
+/** Between two steps of taking a snapshot. */
+const SNAPSHOT_STEP_MS = 40;
 
-/** Applied state: how far, and the chain of everything up to there. */
-type Machine = { index: number; term: number; link: number; confState: ConfState };
-type PendingWrite = { term: number; write: string };
-type PendingRead = { context: number; floor: number; index: number };
+/** Applied state: how far, the chain of everything up to there, and what came of it. */
+type Machine = { index: number; term: number; link: number; confState: ConfState; kv: KvMachine };
 
 /**
  * One simulated manager: the production core, the production memory log, a simulated disk and a
@@ -66,30 +38,39 @@ export class SimNode implements ObservedNode {
   readonly disk = new SimDisk();
   readonly #world: World;
   readonly #random: SeededRandom;
+  readonly #desk: Desk;
   #core: Raft | undefined;
   /** As of the last time that anything was done to the core. */
   #status: RaftStatus | undefined;
   #memory = new MemoryLog();
-  #machine: Machine = { index: 0, term: 0, link: 0, confState: EMPTY_CONF };
+  #machine: Machine;
   #epoch = 0;
   #paused = false;
-  #inbox: Packet[] = [];
+  #lost = false;
+  #tickMs: number;
+  #inbox: (() => void)[] = [];
   #outstanding: Ready | undefined;
   #toApply: Entry[] = [];
   #applyScheduled = false;
+  #takingSnapshot = false;
   /** Bodies of snapshots that arrived, by index: the core may yet ask for any of them. */
-  #staged = new Map<number, readonly Uint8Array[]>();
+  readonly #staged = new Map<number, readonly Uint8Array[]>();
   /** Terms of entries handed to the disk, until they are in the memory log. */
-  #writing = new Map<number, number>();
-  #pendingWrites = new Map<number, PendingWrite>();
-  #pendingReads: PendingRead[] = [];
-  #readFloors = new Map<number, number>();
-  #nextContext = 1;
-
+  readonly #writing = new Map<number, number>();
   constructor(id: RaftId, world: World, random: SeededRandom) {
     this.id = id;
     this.#world = world;
     this.#random = random;
+    this.#tickMs = world.settings.tickMs;
+    this.#machine = this.#emptyMachine();
+    this.disk.failSyncs(() => world.syncFails());
+    this.#desk = new Desk({
+      id,
+      world,
+      run: (action) => this.#do(action),
+      leads: () => this.leads(),
+      machine: () => this.#machine,
+    });
     world.network.attach(id, (_from, packet) => this.#receive(packet));
   }
 
@@ -101,18 +82,27 @@ export class SimNode implements ObservedNode {
   get isPaused(): boolean {
     return this.#paused;
   }
+  /** Its disk is gone: it never comes back. */
+  get isLost(): boolean {
+    return this.#lost;
+  }
   get machineIndex(): number {
     return this.#machine.index;
   }
+  get digest(): number {
+    return this.#machine.kv.digest();
+  }
 
   start(): void {
-    if (this.#core !== undefined) return;
+    if (this.#core !== undefined || this.#lost) return;
     const epoch = ++this.#epoch;
+    this.#trace('starts');
     const loaded = this.disk.load();
     const stored = this.disk.readSnapshot();
     this.#memory = new MemoryLog(loaded);
-    this.#machine = stored === undefined ? emptyMachine() : restored(stored.meta, stored.body);
-    this.#core = this.#world.createCore({
+    this.#machine =
+      stored === undefined ? this.#emptyMachine() : this.#restored(stored.meta, stored.body);
+    this.#core = this.#world.production.createCore({
       options: { ...this.#world.settings.raft, id: this.id },
       random: this.#random,
       log: this.#memory,
@@ -120,18 +110,20 @@ export class SimNode implements ObservedNode {
       confState: stored?.meta.confState ?? EMPTY_CONF,
       applied: stored?.meta.index ?? 0,
     });
+    this.#status = undefined;
     this.#world.checks.started(this);
     const tick = () => {
       if (this.#epoch !== epoch) return;
-      this.#world.clock.after(this.#world.settings.tickMs, tick);
+      this.#world.clock.later(this.#tickMs, tick);
       if (!this.#paused) this.#do((core) => core.tick());
     };
-    this.#world.clock.after(this.#random.next() * this.#world.settings.tickMs, tick);
+    this.#world.clock.later(this.#random.next() * this.#tickMs, tick);
     this.#pump();
   }
 
   crash(): void {
     if (this.#core === undefined) return;
+    this.#trace('crashes');
     this.#epoch++;
     this.#core = undefined;
     this.#paused = false;
@@ -139,31 +131,73 @@ export class SimNode implements ObservedNode {
     this.#outstanding = undefined;
     this.#toApply = [];
     this.#applyScheduled = false;
+    this.#takingSnapshot = false;
     this.#staged.clear();
     this.#writing.clear();
-    this.#pendingWrites.clear();
-    this.#pendingReads = [];
-    this.#readFloors.clear();
+    this.#desk.clear();
     this.disk.crash(this.#random);
+  }
+
+  /** The disk is gone with all that was on it. */
+  lose(): void {
+    this.crash();
+    this.#lost = true;
+    this.#trace('loses its disk for good');
   }
 
   /** The process stands still; what arrives waits. */
   pause(): void {
     this.#paused = this.isUp;
+    if (this.#paused) this.#trace('stands still');
   }
 
   /** `first` runs before anything that arrived meanwhile: so does a client's request, by chance. */
   resume(first?: () => void): void {
     if (!this.#paused) return;
+    this.#trace('goes on');
     this.#paused = false;
+    const epoch = this.#epoch;
     first?.();
     const waiting = this.#inbox;
     this.#inbox = [];
-    for (const packet of waiting) this.#receive(packet);
+    for (const input of waiting) if (this.#epoch === epoch) input();
+    if (this.#epoch !== epoch) return;
     if (this.#outstanding !== undefined) this.#finish();
     // Before anything is applied: the observer judges a commit by the members that made it.
     this.#pump();
     this.#apply();
+  }
+
+  /** Its clock runs at another speed from now on: ticks come each `tickMs`. */
+  setTick(tickMs: number): void {
+    this.#tickMs = tickMs;
+    this.#trace('ticks every', tickMs);
+  }
+
+  /** Time jumps forward: many ticks at once. */
+  jump(ticks: number): void {
+    this.#trace('jumps ahead by ticks', ticks);
+    const epoch = this.#epoch;
+    for (let i = 0; i < ticks && this.#epoch === epoch; i++) this.#do((core) => core.tick());
+  }
+
+  #emptyMachine(): Machine {
+    const { production, settings } = this.#world;
+    const kv = new KvMachine(new production.Sessions(settings.sessions));
+    return { index: 0, term: 0, link: 0, confState: EMPTY_CONF, kv };
+  }
+
+  #restored(meta: SnapshotMeta, body: readonly Uint8Array[]): Machine {
+    const { index, term, confState } = meta;
+    const [chain, sessions, numbers] = body;
+    if (chain === undefined || sessions === undefined || numbers === undefined) {
+      throw new Error(`snapshot ${index} lacks a part of its body`);
+    }
+    const [link = 0] = new Uint32Array(chain.slice().buffer);
+    const { production, settings } = this.#world;
+    const known = production.Sessions.decode(sessions, settings.sessions);
+    const kv = KvMachine.decode(known, numbers);
+    return { index, term, link, confState, kv };
   }
 
   // ---------------------------------------------------------------------------------- from outside
@@ -194,51 +228,72 @@ export class SimNode implements ObservedNode {
     return result;
   }
 
-  write(writes: readonly string[]): void {
-    this.#do((core) => {
-      const result = core.propose(writes.map((write) => new TextEncoder().encode(write)));
-      if (result.kind === 'dropped') return;
-      for (const [i, write] of writes.entries()) {
-        this.#pendingWrites.set(result.first + i, { term: result.term, write });
-      }
+  /** A client of this manager calls; no answer comes when it dies. */
+  request(request: Request, answer: (answer: Answer) => void): void {
+    this.#input(() => {
+      if (!this.#desk.take(request, answer)) return;
+      const epoch = this.#epoch;
+      this.#world.clock.later(this.#random.next() * this.#world.settings.batchMaxMs, () => {
+        if (this.#epoch === epoch) this.#input(() => this.#desk.flush());
+      });
     });
-  }
-
-  read(): void {
-    if (!this.isUp || this.#paused) return;
-    const context = this.#nextContext++;
-    this.#readFloors.set(context, this.#world.checks.visibleIndex);
-    this.#do((core) => core.readIndex(context));
   }
 
   control(action: (core: Raft) => void): void {
     this.#do(action);
   }
 
-  #receive(packet: Packet): void {
+  #input(input: () => void): void {
     if (this.#core === undefined) return;
-    if (this.#paused) {
-      if (this.#inbox.length < INBOX_LIMIT) this.#inbox.push(packet);
-      return;
-    }
+    if (!this.#paused) input();
+    else if (this.#inbox.length < INBOX_LIMIT) this.#inbox.push(input);
+  }
+
+  #receive(packet: Packet): void {
+    this.#input(() => this.#take(packet));
+  }
+
+  #take(packet: Packet): void {
     packet.arrived = true;
-    const message = decodeMessage(packet.bytes);
+    const message = packet.bytes === undefined ? packet.message : decodeMessage(packet.bytes);
+    this.#trace('gets', message);
     if (message.type === 'snapshot' && packet.body !== undefined) {
       this.#staged.set(message.snapshot.index, packet.body);
+      if (this.#failed('snapshot-received')) return;
     }
     this.#do((core) => core.step(message));
+  }
+
+  #trace(what: string, detail?: Message | string | number): void {
+    this.#world.events.note(this.#world.clock.monotonicMs(), this.id, what, detail);
   }
 
   // -------------------------------------------------------------------------- carrying out a Ready
 
   #pump(): void {
-    this.#status = undefined;
     let rounds = 0;
-    while (this.#core?.hasReady() === true && this.#outstanding === undefined) {
-      if (++rounds > MAX_ROUNDS) throw new Error(`${this.id} is never done: ready() without end`);
-      this.#perform(this.#core.ready());
+    try {
+      while (this.#core?.hasReady() === true && this.#outstanding === undefined) {
+        if (++rounds > MAX_ROUNDS) throw new Error(`${this.id} is never done: ready() without end`);
+        this.#status = undefined;
+        this.#perform(this.#core.ready());
+      }
+    } catch (error) {
+      this.#onDiskError(error);
     }
-    if (this.#core !== undefined) this.#world.checks.observe(this);
+    if (this.#core === undefined || (rounds === 0 && this.#outstanding === undefined)) return;
+    this.#status = undefined;
+    this.#world.checks.observe(this);
+    const { role, term } = this.status();
+    this.#desk.lostBefore(role === 'leader' ? term : Number.POSITIVE_INFINITY);
+  }
+
+  /** A disk that fails ends the program, whatever it was about to do. */
+  #onDiskError(error: unknown): void {
+    if (!(error instanceof DiskError)) throw error;
+    this.#trace('its disk answers', error.code);
+    this.crash();
+    this.#world.died(this);
   }
 
   #perform(ready: Ready): void {
@@ -250,20 +305,20 @@ export class SimNode implements ObservedNode {
       checks.appended(ready.entries, before ?? this.termAt(first.index - 1));
       for (const entry of ready.entries) this.#writing.set(entry.index, entry.term);
     }
-    this.#takeReads(ready);
+    this.#takeAnswers(ready);
     if (ready.snapshot === undefined) this.#enqueue(ready.committedEntries);
-    if (this.#failed()) return;
-    this.#send(ready.messages);
-    if (this.#failed()) return;
+    if (this.#failed('before-send')) return;
+    if (!this.#send(ready.messages)) return;
+    if (this.#failed('before-append')) return;
     this.#write(ready);
-    if (this.#failed()) return;
-    const delayMs = ready.mustSync ? this.#random.next() * delays().syncMaxMs : 0;
+    if (this.#failed('before-sync')) return;
+    const delayMs = ready.mustSync ? this.#random.next() * delays(this).syncMaxMs : 0;
     if (delayMs === 0) {
       this.#finish();
       return;
     }
     const epoch = this.#epoch;
-    clock.after(delayMs, () => {
+    clock.later(delayMs, () => {
       if (this.#epoch !== epoch || this.#paused || this.#outstanding !== ready) return;
       this.#finish();
       this.#pump();
@@ -288,65 +343,81 @@ export class SimNode implements ObservedNode {
   #finish(): void {
     const ready = this.#outstanding;
     if (ready === undefined || this.#core === undefined) return;
-    if (ready.mustSync) this.disk.sync();
+    try {
+      if (ready.mustSync) this.disk.sync();
+    } catch (error) {
+      this.#onDiskError(error);
+      return;
+    }
     if (ready.snapshot !== undefined) {
       this.#memory.install(ready.snapshot);
-      this.#machine = restored(ready.snapshot, this.#stagedBody(ready.snapshot));
+      this.#machine = this.#restored(ready.snapshot, this.#stagedBody(ready.snapshot));
       this.#staged.clear();
-      const { index } = this.#machine;
+      const { index, link, kv } = this.#machine;
       this.#toApply = this.#toApply.filter((entry) => entry.index > index);
-      this.#world.checks.applied(this.id, index, this.#machine.link);
+      this.#world.checks.applied(this.id, index, link);
+      this.#world.checks.state(this.id, index, kv.digest());
+      this.#desk.restoredTo(index);
     }
     this.#memory.append(ready.entries);
     this.#writing.clear();
-    if (this.#failed()) return;
-    this.#send(ready.messagesAfterSync);
-    if (this.#failed()) return;
+    if (this.#failed('after-sync')) return;
+    if (!this.#send(ready.messagesAfterSync)) return;
+    if (this.#failed('after-answers')) return;
     this.#outstanding = undefined;
+    this.#status = undefined;
     this.#core.advance();
   }
 
-  #failed(): boolean {
-    if (!this.#world.failsHere(this)) return false;
+  #failed(place: Place): boolean {
+    if (!this.#world.failsHere(place)) return false;
+    this.#trace('power fails', place);
     this.crash();
+    this.#world.died(this);
     return true;
   }
 
-  #send(messages: readonly Message[]): void {
+  /** False when it dies between two of them. */
+  #send(messages: readonly Message[]): boolean {
     for (const message of messages) {
       const packet = this.#pack(message);
       this.#world.network.send(this.id, message.to, packet);
       if (message.type === 'snapshot') this.#reportLater(message.to, packet);
+      if (this.#failed('between-sends')) return false;
     }
+    return true;
   }
 
   #pack(message: Message): Packet {
-    if (message.type !== 'snapshot') return { bytes: encodeMessage(message), arrived: false };
+    const { encodes } = this.#world.settings;
+    if (message.type !== 'snapshot') {
+      const bytes = encodes ? encodeMessage(message) : undefined;
+      return { message, bytes, body: undefined, arrived: false };
+    }
     // The newest there is, as a transport would read it: it may be newer than what the core saw.
     const stored = this.disk.readSnapshot();
     if (stored === undefined) throw new Error('a snapshot is to be sent but none is stored');
-    const bytes = encodeMessage({ ...message, snapshot: stored.meta });
-    return { bytes, body: stored.body, arrived: false };
+    const newest = { ...message, snapshot: stored.meta };
+    const bytes = encodes ? encodeMessage(newest) : undefined;
+    return { message: newest, bytes, body: stored.body, arrived: false };
   }
 
   #reportLater(to: RaftId, packet: Packet): void {
     const epoch = this.#epoch;
-    const report = () => {
+    this.#world.clock.later(SNAPSHOT_REPORT_MS, () => {
       if (this.#epoch !== epoch) return;
-      if (this.#paused) this.#world.clock.after(SNAPSHOT_REPORT_MS, report);
-      else this.#do((core) => core.reportSnapshot(to, packet.arrived));
-    };
-    this.#world.clock.after(SNAPSHOT_REPORT_MS, report);
+      this.#input(() => this.#do((core) => core.reportSnapshot(to, packet.arrived)));
+    });
   }
 
   // -------------------------------------------------------------------------------------- applying
 
   #enqueue(entries: readonly Entry[]): void {
-    this.#toApply.push(...entries);
+    for (const entry of entries) this.#toApply.push(entry);
     if (this.#toApply.length === 0 || this.#applyScheduled) return;
     this.#applyScheduled = true;
     const epoch = this.#epoch;
-    this.#world.clock.after(this.#random.next() * this.#world.delays().applyMaxMs, () => {
+    this.#world.clock.later(this.#random.next() * this.#world.delays(this).applyMaxMs, () => {
       if (this.#epoch === epoch) this.#apply();
     });
   }
@@ -356,9 +427,13 @@ export class SimNode implements ObservedNode {
     if (this.#paused || this.#core === undefined) return;
     const entries = this.#toApply;
     this.#toApply = [];
+    if (this.#failed('before-apply')) return;
     for (const entry of entries) this.#applyOne(entry);
-    this.#answerReads();
+    this.#world.checks.state(this.id, this.#machine.index, this.#machine.kv.digest());
+    this.#desk.answerReads();
+    this.#status = undefined;
     this.#do((core) => core.applied(this.#machine.index));
+    if (this.#failed('after-apply')) return;
     this.#maybeSnapshot();
   }
 
@@ -372,69 +447,110 @@ export class SimNode implements ObservedNode {
     machine.link = chain(machine.link, entry);
     this.#world.checks.applied(this.id, entry.index, machine.link);
     if (entry.type === 'conf-change') {
-      if (this.#core !== undefined) machine.confState = this.#core.applyConfChange(entry);
+      if (this.#core === undefined) return;
+      machine.confState = this.#core.applyConfChange(entry);
+      this.#status = undefined;
+      this.#trace('has members', machine.confState.voters.join(' '));
       return;
     }
-    const write = new TextDecoder().decode(entry.data);
-    this.#world.history.set(entry.index, write);
-    const pending = this.#pendingWrites.get(entry.index);
-    if (pending === undefined) return;
-    this.#pendingWrites.delete(entry.index);
-    if (pending.term === entry.term && pending.write === write) {
-      this.#world.checks.acknowledged(entry.index, write);
+    const { commands, history, checks } = this.#world;
+    const applied =
+      entry.data.length === 0 ? undefined : machine.kv.apply(entry.index, entry.data, commands);
+    history.set(entry.index, applied?.command ?? 0);
+    if (applied === undefined) return;
+    if (applied.kind === 'done' && !applied.again) {
+      checks.executed(this.id, entry.index, applied.command);
     }
+    const answer: Answer =
+      applied.kind === 'no-session'
+        ? { kind: 'no-session' }
+        : { kind: 'ok', output: applied.output };
+    this.#desk.applied(entry.index, entry.term, answer, applied.command);
   }
 
-  #takeReads({ readStates, droppedReads }: Ready): void {
-    for (const { context } of droppedReads) this.#readFloors.delete(context);
-    for (const { context, index } of readStates) {
-      const floor = this.#readFloors.get(context);
-      if (floor === undefined) throw new Error(`read ${context} was answered twice`);
-      this.#readFloors.delete(context);
-      this.#world.checks.readAnswered(this.id, floor, index);
-      this.#pendingReads.push({ context, floor, index });
-    }
-    this.#answerReads();
+  #takeAnswers(ready: Ready): void {
+    const { readStates, droppedReads } = ready;
+    for (const { context } of droppedReads) this.#desk.dropRead(context);
+    for (const { context, index } of readStates) this.#desk.readConfirmed(context, index);
+    for (const outcome of ready.forwarded) this.#desk.forwardEnded(outcome);
+    this.#desk.answerReads();
   }
 
-  #answerReads(): void {
-    const { index } = this.#machine;
-    if (this.#pendingReads.some((read) => read.index <= index)) {
-      this.#world.checks.observedByClient(index);
-      this.#pendingReads = this.#pendingReads.filter((read) => read.index > index);
-    }
-  }
+  // ----------------------------------------------------------------------------------- snapshots
 
+  /** Written beside, synced and renamed, marked, and only then the log is cut: each may be the last. */
   #maybeSnapshot(): void {
-    const { clock, settings } = this.#world;
-    const { index, term, confState, link } = this.#machine;
-    if (this.#core === undefined || this.#outstanding !== undefined) return;
+    const { settings } = this.#world;
+    const { index, term, confState, link, kv } = this.#machine;
+    if (this.#core === undefined || this.#takingSnapshot) return;
     if (!snapshotDue(settings.compaction, index, this.#memory.snapshot()?.index ?? 0)) return;
     const meta: SnapshotMeta = { index, term, confState };
-    this.disk.saveSnapshot(meta, [encodeLink(link)]);
-    this.#memory.setSnapshot(meta);
+    const body = encodeState(link, kv);
+    this.#takingSnapshot = true;
+    this.#then(
+      'snapshot-written',
+      () => this.disk.writeSnapshot(meta, body),
+      () =>
+        this.#then(
+          'snapshot-named',
+          () => this.disk.nameSnapshot(),
+          () =>
+            this.#then(
+              'snapshot-marked',
+              () => this.#adopt(meta),
+              () =>
+                this.#then(
+                  'log-truncated',
+                  () => this.#compact(meta),
+                  () => undefined,
+                ),
+            ),
+        ),
+    );
+  }
+
+  /** A step on the disk, a chance to fail right after it, and the next step a little later. */
+  #then(place: Place, step: () => void, next: () => void): void {
     const epoch = this.#epoch;
-    // Compaction is an effect of its own: a crash may come in between.
-    clock.after(this.#random.next() * 100, () => {
-      if (this.#epoch !== epoch || this.#outstanding !== undefined) return;
-      const to = Math.min(compactTo(settings.compaction, index), this.#memory.lastIndex());
-      if (to < this.#memory.firstIndex()) return;
-      this.disk.compact(to);
-      this.#memory.compact(to);
-    });
+    const run = () => {
+      if (this.#epoch !== epoch) return;
+      if (this.#paused || this.#outstanding !== undefined) {
+        this.#world.clock.later(SNAPSHOT_STEP_MS, run);
+        return;
+      }
+      try {
+        step();
+      } catch (error) {
+        this.#onDiskError(error);
+        return;
+      }
+      if (!this.#failed(place)) next();
+    };
+    this.#world.clock.later(this.#random.next() * SNAPSHOT_STEP_MS, run);
+  }
+
+  #adopt(meta: SnapshotMeta): void {
+    // A snapshot from the leader came in between: this one is older than that.
+    if (this.#memory.term(meta.index) !== meta.term) return;
+    if (meta.index <= (this.#memory.snapshot()?.index ?? 0)) return;
+    this.disk.markSnapshot();
+    this.#memory.setSnapshot(meta);
+  }
+
+  #compact(meta: SnapshotMeta): void {
+    this.#takingSnapshot = false;
+    if (this.#memory.snapshot()?.index !== meta.index) return;
+    const to = Math.min(
+      compactTo(this.#world.settings.compaction, meta.index),
+      this.#memory.lastIndex(),
+    );
+    if (to < this.#memory.firstIndex()) return;
+    this.disk.compact(to);
+    this.#memory.compact(to);
   }
 }
 
-function emptyMachine(): Machine {
-  return { index: 0, term: 0, link: 0, confState: EMPTY_CONF };
-}
-
-function encodeLink(link: number): Uint8Array {
-  return new TextEncoder().encode(String(link));
-}
-
-function restored(meta: SnapshotMeta, body: readonly Uint8Array[]): Machine {
-  const { index, term, confState } = meta;
-  const link = Number(body.map((chunk) => new TextDecoder().decode(chunk)).join(''));
-  return { index, term, link, confState };
+/** The chain in the first chunk, then what the machine says of itself. */
+export function encodeState(link: number, kv: KvMachine): readonly Uint8Array[] {
+  return [new Uint8Array(Uint32Array.of(link).buffer), ...kv.encode()];
 }

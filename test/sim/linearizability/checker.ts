@@ -25,6 +25,16 @@ export type Model<State, Input, Output> = Readonly<{
   step: (state: State, input: Input, output: Output | undefined) => State | undefined;
   /** Equal exactly for equal states. */
   keyOf: (state: State) => number | string;
+  /**
+   * Calls of unknown outcome that are equal in this do the same. Then only the one that was called
+   * first needs to be tried: it may stand wherever the others may.
+   */
+  classOf?: (input: Input) => number | string;
+  /**
+   * The key of the only state in which the call can have had this output, if there is one such. Given
+   * only where no state comes back once it is left: then all who saw it come before it is left.
+   */
+  seenBy?: (input: Input, output: Output | undefined) => number | string | undefined;
 }>;
 
 export type Verdict<Input, Output> =
@@ -73,6 +83,8 @@ export function checkHistory<State, Input, Output>(
 }
 
 const HEAD = 0;
+/** A call in the order being built. `sure`: no other choice is worth trying in its place. */
+type Taken<State> = Readonly<{ event: number; before: State; sure: boolean }>;
 const WORD_BITS = 32;
 
 /**
@@ -90,6 +102,12 @@ class Search<State, Input, Output> {
   readonly #next: Int32Array;
   readonly #previous: Int32Array;
   readonly #taken: Uint32Array;
+  /** By operation: the one of its class that must be taken before it, or -1. */
+  readonly #firstOfClass: Int32Array;
+  /** By operation: the only state that it can have seen. */
+  readonly #seen: (number | string | undefined)[];
+  /** How many calls that are not taken must see this state. */
+  readonly #viewers = new Map<number | string, number>();
   #takenHash = 0;
   /** Returns still in the list. */
   #open = 0;
@@ -125,37 +143,125 @@ class Search<State, Input, Output> {
       this.#next[event - 1] = event;
     }
     this.#next[size - 1] = HEAD;
+    this.#firstOfClass = this.#chainClasses();
+    this.#seen = operations.map(({ input, output, return: end }) =>
+      end < Number.POSITIVE_INFINITY ? this.#model.seenBy?.(input, output) : undefined,
+    );
+    for (const key of this.#seen) {
+      if (key !== undefined) this.#viewers.set(key, (this.#viewers.get(key) ?? 0) + 1);
+    }
+  }
+
+  #chainClasses(): Int32Array {
+    const chain = new Int32Array(this.#operations.length).fill(-1);
+    const { classOf } = this.#model;
+    if (classOf === undefined) return chain;
+    const last = new Map<number | string, number>();
+    const byCall = [...this.#operations.entries()].sort(([, a], [, b]) => a.call - b.call);
+    for (const [operation, one] of byCall) {
+      if (one.return < Number.POSITIVE_INFINITY) continue;
+      const name = classOf(one.input);
+      chain[operation] = last.get(name) ?? -1;
+      last.set(name, operation);
+    }
+    return chain;
   }
 
   run(maxSteps: number): 'linearizable' | 'illegal' | 'undecided' {
-    const path: { event: number; before: State }[] = [];
+    const path: Taken<State>[] = [];
     let state = this.#model.initial;
     let event = this.#next[HEAD] ?? HEAD;
     // Calls whose outcome is unknown may be left over: they need not ever have happened.
     for (let steps = 0; this.#open > 0; steps++) {
       if (steps >= maxSteps) return 'undecided';
+      if (event === this.#next[HEAD]) {
+        const idle = this.#idle(state);
+        if (idle !== HEAD) {
+          this.#flip(this.#operationOf[idle] ?? 0);
+          this.#take(path, { event: idle, before: state, sure: true });
+          event = this.#next[HEAD] ?? HEAD;
+          continue;
+        }
+      }
       const operation = this.#operationOf[event] ?? -1;
       if (operation >= 0) {
-        const { input, output } = this.#operations[operation] as Operation<Input, Output>;
-        const after = this.#model.step(state, input, output);
-        if (after !== undefined && this.#take(operation, after)) {
-          path.push({ event, before: state });
+        const after = this.#after(operation, state, path.at(-1));
+        if (after !== undefined && this.#isNew(operation, after)) {
+          this.#take(path, { event, before: state, sure: false });
           state = after;
-          this.#lift(event);
           event = this.#next[HEAD] ?? HEAD;
         } else event = this.#next[event] ?? HEAD;
         continue;
       }
       // The return of a call that should have been taken by now: one of the choices was wrong.
       if (path.length > this.longest.length) this.#keepLongest(path);
-      const last = path.pop();
-      if (last === undefined) return 'illegal';
-      state = last.before;
-      this.#giveBack(this.#operationOf[last.event] ?? 0);
-      this.#unlift(last.event);
-      event = this.#next[last.event] ?? HEAD;
+      const wrong = this.#backToChoice(path);
+      if (wrong === undefined) return 'illegal';
+      state = wrong.before;
+      event = this.#next[wrong.event] ?? HEAD;
     }
     return 'linearizable';
+  }
+
+  /**
+   * A call that may come next and leaves the state as it is: taking it at once is never wrong, as
+   * whatever follows it later could as well follow it now.
+   */
+  #idle(state: State): number {
+    const key = this.#model.keyOf(state);
+    let event = this.#next[HEAD] ?? HEAD;
+    for (;;) {
+      const operation = this.#operationOf[event] ?? -1;
+      if (operation < 0) return HEAD;
+      if ((this.#returnOf[event] ?? 0) !== 0) {
+        const { input, output } = this.#operations[operation] as Operation<Input, Output>;
+        const after = this.#model.step(state, input, output);
+        if (after !== undefined && this.#model.keyOf(after) === key) return event;
+      }
+      event = this.#next[event] ?? HEAD;
+    }
+  }
+
+  /** The state after a call that may come next; undefined when it cannot, or need not be tried. */
+  #after(operation: number, state: State, last: Taken<State> | undefined): State | undefined {
+    const first = this.#firstOfClass[operation] ?? -1;
+    if (first >= 0 && !this.#isTaken(first)) return undefined;
+    const { input, output } = this.#operations[operation] as Operation<Input, Output>;
+    const after = this.#model.step(state, input, output);
+    if (after === undefined || this.#viewers.size === 0) return after;
+    const key = this.#model.keyOf(state);
+    if (this.#model.keyOf(after) === key) return after;
+    // Only for calls that leave the state alone was it worth going where nobody had to go.
+    const isDetour = last !== undefined && (this.#returnOf[last.event] ?? 0) === 0;
+    if (isDetour && !this.#viewers.has(key)) return undefined;
+    const isOpen = this.#operations[operation]?.return === Number.POSITIVE_INFINITY;
+    if (isOpen && !this.#viewers.has(this.#model.keyOf(after)) && this.#idle(after) === HEAD) {
+      return undefined;
+    }
+    const others = (this.#viewers.get(key) ?? 0) - (this.#seen[operation] === key ? 1 : 0);
+    return others > 0 ? undefined : after; // they would never see that state again
+  }
+
+  #take(path: Taken<State>[], taken: Taken<State>): void {
+    path.push(taken);
+    this.#lift(taken.event);
+    this.#countViewer(taken.event, -1);
+  }
+
+  #backToChoice(path: Taken<State>[]): Taken<State> | undefined {
+    for (;;) {
+      const last = path.pop();
+      if (last === undefined) return undefined;
+      this.#flip(this.#operationOf[last.event] ?? 0);
+      this.#unlift(last.event);
+      this.#countViewer(last.event, 1);
+      if (!last.sure) return last;
+    }
+  }
+
+  #countViewer(event: number, change: number): void {
+    const key = this.#seen[this.#operationOf[event] ?? 0];
+    if (key !== undefined) this.#viewers.set(key, (this.#viewers.get(key) ?? 0) + change);
   }
 
   stuck(): Operation<Input, Output>[] {
@@ -165,14 +271,18 @@ class Search<State, Input, Output> {
     return rest.filter(({ call }) => call <= firstReturn);
   }
 
-  #keepLongest(path: readonly { event: number }[]): void {
+  #keepLongest(path: readonly Taken<State>[]): void {
     this.longest = path.map(
       ({ event }) => this.#operations[this.#operationOf[event] ?? 0] as Operation<Input, Output>,
     );
   }
 
-  /** False when this set of operations has led to this state before. */
-  #take(operation: number, after: State): boolean {
+  #isTaken(operation: number): boolean {
+    return ((this.#taken[operation >>> 5] ?? 0) & (1 << (operation & (WORD_BITS - 1)))) !== 0;
+  }
+
+  /** Notes the operation as taken; false when the same set of them has led to this state before. */
+  #isNew(operation: number, after: State): boolean {
     this.#flip(operation);
     const key = this.#model.keyOf(after);
     const known = this.#tried.get(this.#takenHash);
@@ -188,10 +298,6 @@ class Search<State, Input, Output> {
     }
     known.push({ taken: this.#taken.slice(), key });
     return true;
-  }
-
-  #giveBack(operation: number): void {
-    this.#flip(operation);
   }
 
   #flip(operation: number): void {

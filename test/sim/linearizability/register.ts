@@ -27,7 +27,62 @@ export const REGISTERS: Model<number, RegisterInput, RegisterOutput> = {
     }
   },
   keyOf: (state) => state,
+  classOf: (input) => JSON.stringify(input),
 };
+
+/** For histories in which no value is written twice, nor 0: no state comes back once it is left. */
+export const UNIQUE_REGISTERS: typeof REGISTERS = {
+  ...REGISTERS,
+  seenBy(input, output) {
+    if (input.kind === 'get') return output;
+    return input.kind === 'cas' && output === 1 ? input.expected : undefined;
+  },
+};
+
+/** Never read by anyone. */
+const UNSEEN = -1;
+
+/**
+ * The same question with fewer answers open, for UNIQUE_REGISTERS. A write
+ * of unknown outcome whose value was seen took effect before whoever saw it returned, and a swap so
+ * seen had won. All values that nobody saw are alike.
+ */
+export function tightened(history: readonly RegisterOperation[]): RegisterOperation[] {
+  let operations = [...history];
+  // Whoever turns out to have won a swap has seen a value, too: until nothing more turns up.
+  for (let found = true; found; ) {
+    const seenUntil = ends(operations);
+    found = false;
+    operations = operations.map((operation) => {
+      const { input, call, return: end } = operation;
+      if (end < Number.POSITIVE_INFINITY || input.kind === 'get') return operation;
+      const seen = seenUntil.get(`${input.key} ${input.value}`);
+      // Seen before it was called: no order can exist, and the search is to say so.
+      if (seen === undefined || seen < call) return operation;
+      found = true;
+      return { ...operation, output: input.kind === 'cas' ? 1 : 0, return: seen };
+    });
+  }
+  const seenUntil = ends(operations);
+  return operations.map((operation) => {
+    const { input, return: end } = operation;
+    const isOpen = end === Number.POSITIVE_INFINITY && input.kind !== 'get';
+    if (!isOpen || seenUntil.has(`${input.key} ${input.value}`)) return operation;
+    return { ...operation, input: { ...input, value: UNSEEN } };
+  });
+}
+
+/** By key and value: when the first that saw it had returned. */
+function ends(history: readonly RegisterOperation[]): Map<string, number> {
+  const seenUntil = new Map<string, number>();
+  for (const { input, output, return: end } of history) {
+    const seen = UNIQUE_REGISTERS.seenBy?.(input, output);
+    if (seen === undefined) continue;
+    const name = `${input.key} ${seen}`;
+    seenUntil.set(name, Math.min(end, seenUntil.get(name) ?? Number.POSITIVE_INFINITY));
+  }
+  return seenUntil;
+}
 
 export function describeOperation({ client, input, output, call, return: end }: RegisterOperation) {
   const what =
