@@ -22,6 +22,8 @@ export type LeaderLivenessDeps = Readonly<{
 
 /** Pause after a write that failed: another writer was quicker, or there is no quorum. */
 const RETRY_MS = 50;
+/** Whatever a caller asks for: nobody waits here longer for nodes. */
+const WAIT_MOST_MS = 10_000;
 
 /**
  * The leader's part: takes the digests of all managers and keeps the nodes' status and description in
@@ -64,7 +66,7 @@ export class LeaderLiveness {
     if (this.#liveness === undefined) throw new NotLeaderError(undefined);
     const { store, clock } = this.#deps;
     const over = new AbortController();
-    const timer = clock.after(withinMs, () => over.abort());
+    const timer = clock.after(Math.min(withinMs, WAIT_MOST_MS), () => over.abort());
     const until = AbortSignal.any([signal, over.signal, this.#ended.signal]);
     try {
       await reached(store, revision, until);

@@ -1,4 +1,5 @@
 import type { Node, Service, Task } from '../../../shared/gen/shoal/v1/objects.ts';
+import { taskName } from '../../../shared/model/task-name.ts';
 
 /** Everything that is needed to show who is on a network, whichever host asks. */
 export type NetworkUsers = Readonly<{
@@ -15,10 +16,9 @@ export function networkServicesJson(networkId: string, { services, tasks, nodes 
     const own = tasks.flatMap((task) => {
       const attachment = task.networks.find((each) => each.networkId === networkId);
       if (task.serviceId !== service.id || attachment === undefined) return [];
-      const place = task.slot === 0 ? task.nodeId : String(task.slot);
       return [
         {
-          Name: `${task.serviceName}.${place}.${task.id}`,
+          Name: taskName(task),
           EndpointID: task.id,
           EndpointIP: withoutPrefix(attachment.addresses[0] ?? ''),
           Info: { 'Host IP': addressOf.get(task.nodeId) ?? '' },

@@ -389,3 +389,28 @@ test('a change of one task touches one key for each node on its network', (t) =>
   applyDirect(store, [updateAction('task', { ...stored, desiredState: TaskState.SHUTDOWN })]);
   t.deepEqual(touches.sort(), ['n1 endpoint/net/t0', 'n1 task/t0', 'n2 endpoint/net/t0']);
 });
+
+test('followers() names the nodes that are shown a network’s endpoints', (t) => {
+  const store = new Store();
+  const on = (id: string, nodeId: string, networkIds: readonly string[]) =>
+    taskFixture({
+      id,
+      nodeId,
+      status: { state: TaskState.RUNNING },
+      networks: networkIds.map((networkId) => ({ networkId, addresses: ['10.0.0.2/24'] })),
+    });
+  const mesh = networkFixture({ id: 'ingress' });
+  const { spec } = mesh;
+  applyDirect(store, [
+    ...NODES.map((id) => createAction('node', nodeFixture({ id }))),
+    createAction('network', networkFixture({ id: 'a' })),
+    createAction('network', { ...mesh, spec: spec && { ...spec, ingress: true } }),
+    createAction('task', on('t1', 'n1', ['a'])),
+    createAction('task', on('t2', 'n2', ['b'])),
+  ]);
+  const index = new AssignmentIndex(store, silent);
+  t.deepEqual([...index.followers(['a'])], ['n1']);
+  t.deepEqual([...index.followers(['a', 'b'])].sort(), ['n1', 'n2']);
+  t.deepEqual([...index.followers(['nobody'])], []);
+  t.deepEqual([...index.followers(['a', 'ingress'])].sort(), NODES, 'all serve published ports');
+});
