@@ -11,8 +11,6 @@ const env = { PATH, LC_ALL: 'C' };
 const HOST_PROCESS = new URL('./host-process.ts', import.meta.url).pathname;
 export const UNDERLAY = '172.29.77';
 
-type Output = { status: number; stdout: string; stderr: string };
-
 export async function sh(command: string, ...args: string[]): Promise<string> {
   const { stdout } = await exec(command, args, { env, maxBuffer: 1 << 26 });
   return stdout;
