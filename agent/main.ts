@@ -64,6 +64,7 @@ import { LocalVolumes } from './volume/io/local-volumes.ts';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CONTAINERD_WITHIN_MS = 30_000;
 const RENEW_WITHIN_MS = 10_000;
+const LOCKED_STOP_MS = 5_000;
 
 const token = <T>(name: string) => Symbol(name) as InjectionToken<T>; // keeps T through resolve()
 const FLAGS = token<AgentFlags>('Flags');
@@ -172,6 +173,10 @@ function containerdSocket(flags: AgentFlags): string {
   return flags.containerd || join(flags.runDir, 'containerd.sock');
 }
 
+function managerPidFile(flags: AgentFlags): string {
+  return join(flags.runDir, 'manager.pid');
+}
+
 function managerSocket(flags: AgentFlags): string {
   return join(flags.runDir, 'manager.sock');
 }
@@ -213,7 +218,7 @@ async function startSide(
     firstMode = undefined;
     return localManager({
       argv: [process.execPath, ...process.execArgv, join(ROOT, 'manager/main.ts')],
-      pidFile: join(flags.runDir, 'manager.pid'),
+      pidFile: managerPidFile(flags),
       start: {
         nodeId: record.nodeId,
         clusterId: record.clusterId,
@@ -409,6 +414,12 @@ async function main(): Promise<void> {
   const saved = await container.resolve(NODE_STORE).load();
   if (saved?.identity !== undefined) await membership.resume(saved.record, saved.identity);
   else if (saved !== undefined) {
+    // One that outlived the shoald before this one has the key in memory, and shall not go on.
+    await new Supervisor(
+      { name: 'shoal-manager', argv: [process.execPath], pidFile: managerPidFile(flags) },
+      systemClock,
+      log,
+    ).stop(LOCKED_STOP_MS);
     membership.lock(saved.record);
     log.warn('this node is locked: unlock it with docker swarm unlock');
   }
