@@ -1,7 +1,12 @@
 /** Changes of members step by step: simple ones, joint ones, and leaders that remove themselves. */
 import test from 'ava';
 import { decodeConfChange } from '../../../../manager/raft/conf-codec.ts';
-import type { ConfChange, EnterJoint, RaftOptions } from '../../../../manager/raft/types.ts';
+import type {
+  ConfChange,
+  EnterJoint,
+  Message,
+  RaftOptions,
+} from '../../../../manager/raft/types.ts';
 import { change, Group, Member, raftId } from '../group.ts';
 
 const BARE: Partial<RaftOptions> = { preVote: false, checkQuorum: false };
@@ -16,6 +21,22 @@ function led(voters: number, newcomers = '', options = BARE) {
   const a = group.elect('a');
   for (const name of newcomers) group.add(new Member(name, { options }));
   group.pass(2);
+  return { group, a };
+}
+
+/** Joint between a, b, c and a, d, e; nobody leaves it unasked. */
+function halfway(options: Partial<RaftOptions>) {
+  const { group, a } = led(3, 'de', options);
+  const made = enter(
+    false,
+    change('remove', 'b'),
+    change('remove', 'c'),
+    change('add-voter', 'd'),
+    change('add-voter', 'e'),
+  );
+  a.core.proposeConfChange(made);
+  group.pass(6);
+  if (a.conf() !== 'ade&abc') throw new Error(`not joint: ${a.conf()}`);
   return { group, a };
 }
 
@@ -59,17 +80,7 @@ test('one voter added by way of a joint configuration, left when told to', (t) =
 });
 
 test('while joint, both halves are asked for every commit', (t) => {
-  const { group, a } = led(3, 'de');
-  const made = enter(
-    false,
-    change('remove', 'b'),
-    change('remove', 'c'),
-    change('add-voter', 'd'),
-    change('add-voter', 'e'),
-  );
-  a.core.proposeConfChange(made);
-  group.pass(6);
-  t.is(a.conf(), 'ade&abc');
+  const { group, a } = halfway(BARE);
   const committedWithout = (cut: string) => {
     group.mend();
     group.pass(2);
@@ -88,16 +99,7 @@ test('while joint, both halves are asked for every commit', (t) => {
 });
 
 test('while joint, both halves are asked for every election', (t) => {
-  const { group, a } = led(3, 'de');
-  const made = enter(
-    false,
-    change('remove', 'b'),
-    change('remove', 'c'),
-    change('add-voter', 'd'),
-    change('add-voter', 'e'),
-  );
-  a.core.proposeConfChange(made);
-  group.pass(6);
+  const { group } = halfway(BARE);
   group.isolate('a');
   const [b, d] = [group.get('b'), group.get('d')];
   const tries = (member: Member, lost: string) => {
@@ -109,6 +111,57 @@ test('while joint, both halves are asked for every election', (t) => {
   t.false(tries(d, 'bc'), 'd and e are the new one');
   t.false(tries(d, 'e'), 'b, c and d are the old majority and a third of the new one');
   t.true(tries(d, ''), 'd and e, b and c');
+});
+
+for (const [heard, lost] of [
+  ['the old', 'de'],
+  ['the new', 'bc'],
+]) {
+  test(`while joint, a leader that hears ${heard} half alone steps down, and confirms no read`, (t) => {
+    const { group, a } = halfway({});
+    group.split(lost ?? '', 'abcde'.replaceAll(new RegExp(`[${lost}]`, 'g'), ''));
+    a.core.readIndex(1);
+    group.settle();
+    t.deepEqual(a.readStates, []);
+    group.pass(20);
+    t.is(a.status.role, 'follower');
+    t.deepEqual(a.droppedReads, [{ context: 1, reason: 'leader-changed' }]);
+  });
+}
+
+test('while joint, a leader that hears one member of each half stays and serves reads', (t) => {
+  const { group, a } = halfway({});
+  group.split('ce', 'abd');
+  group.pass(30);
+  t.is(a.status.role, 'leader');
+  a.core.readIndex(1);
+  group.settle();
+  t.is(a.readStates.length, 1);
+});
+
+test('a new leader commits its no-op before it leaves the configuration that it found', (t) => {
+  const { group, a } = led(3, 'd');
+  a.core.proposeConfChange(enter(true, change('remove', 'c'), change('add-voter', 'd')));
+  const leaves = (message: Message) =>
+    message.type === 'append' &&
+    message.entries.some(
+      ({ type, data }) => type === 'conf-change' && decodeConfChange(data).kind === 'leave-joint',
+    );
+  group.pass(6, leaves); // the order to leave reaches nobody, but for the commit of what is before
+  const b = group.get('b');
+  t.is(b.conf(), 'abd&abc auto');
+  group.isolate('a');
+  b.core.campaign();
+  group.settle(({ type }) => type === 'append');
+  t.is(b.status.role, 'leader');
+  const noOp = b.status.lastIndex;
+  t.true(b.status.commit < noOp);
+  group.settle();
+  group.pass(3);
+  t.is(b.status.lastIndex, noOp + 1, 'then it leaves');
+  group.mend();
+  group.pass(10);
+  for (const name of 'abd') t.is(group.get(name).conf(), 'abd');
 });
 
 test('two voters added at once: joint, and left by itself', (t) => {
