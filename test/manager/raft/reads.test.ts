@@ -1,7 +1,7 @@
 import test from 'ava';
 import { ForwardedReads, ReadQueue } from '../../../manager/raft/read-index.ts';
 import type { Message, RaftOptions } from '../../../manager/raft/types.ts';
-import { Group, raftId } from './group.ts';
+import { change, Group, Member, raftId } from './group.ts';
 
 function led(options: Partial<RaftOptions> = {}) {
   const group = Group.of(3, options);
@@ -239,4 +239,33 @@ test('ForwardedReads gives each request a fresh id, and expires them in order', 
   reads.tick();
   t.deepEqual(reads.tick(), [7]);
   t.deepEqual(reads.drain(), []);
+});
+
+test('a learner reads through the leader, and counts for no confirmation', (t) => {
+  const { group, a } = led();
+  const d = group.add(new Member('d', {}));
+  a.core.proposeConfChange(change('add-learner', 'd'));
+  group.pass(4);
+  d.core.readIndex(1);
+  group.settle();
+  t.deepEqual(d.readStates, [{ context: 1, index: a.status.commit }]);
+  group.split('bc', 'ad');
+  d.core.readIndex(2);
+  group.settle();
+  t.is(d.readStates.length, 1, 'a and d are no quorum');
+});
+
+test('a retry gets a position and a request id of its own, above all before', (t) => {
+  const { group } = led();
+  const b = group.get('b');
+  const ids: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    b.core.readIndex(7);
+    for (const message of b.run()) if (message.type === 'read-index') ids.push(message.requestId);
+  }
+  t.is(new Set(ids).size, 3);
+  t.deepEqual(
+    [...ids].sort((x, y) => x - y),
+    ids,
+  );
 });

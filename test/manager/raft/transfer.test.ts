@@ -101,3 +101,68 @@ test('an order to stand that arrives a term late is ignored', (t) => {
   t.is(group.get('b').status.role, 'leader');
   t.is(group.get('b').status.term, term);
 });
+
+test('ordering the same transfer again does not give it more time', (t) => {
+  const { group, a } = led();
+  group.isolate('b');
+  a.core.transferLeadership(raftId('b'));
+  group.pass(6);
+  t.like(a.core.transferLeadership(raftId('b')), { reason: 'already' });
+  group.pass(4);
+  t.is(a.status.transferringTo, undefined);
+});
+
+test('a target that needs a snapshot first takes over after it', (t) => {
+  const { group, a } = led();
+  group.isolate('b');
+  a.propose('1', '2', '3');
+  group.pass(2);
+  a.compact(a.status.applied);
+  group.mend();
+  a.core.transferLeadership(raftId('b'));
+  group.pass(3);
+  t.is(group.get('b').installed.length, 1);
+  t.is(group.get('b').status.role, 'leader');
+});
+
+test('demoting the target ends the transfer', (t) => {
+  const { group, a } = led();
+  group.isolate('b');
+  a.core.proposeConfChange(change('add-learner', 'b'));
+  a.core.transferLeadership(raftId('b'));
+  group.pass(2);
+  t.is(a.status.transferringTo, undefined);
+  t.is(a.propose('x').kind, 'accepted');
+});
+
+test('a leader deposed in the midst of a transfer forgets it', (t) => {
+  const { group, a } = led();
+  group.isolate('b');
+  a.core.transferLeadership(raftId('b'));
+  const { term } = a.status;
+  a.core.step({
+    type: 'append-reply',
+    from: raftId('c'),
+    to: a.id,
+    term: term + 1,
+    index: 0,
+    rejected: true,
+    hintIndex: 0,
+    hintTerm: 0,
+  });
+  t.like(a.status, { role: 'follower', transferringTo: undefined, term: term + 1 });
+  group.mend();
+  group.pass(40);
+  t.is(group.leader().propose('x').kind, 'accepted');
+});
+
+test('a target that was told twice to stand leads one term', (t) => {
+  const { group, a } = led();
+  const b = group.get('b');
+  a.core.transferLeadership(b.id);
+  const order = a.run().find(({ type }) => type === 'timeout-now');
+  b.core.step(order as Message);
+  b.core.step(order as Message);
+  group.settle();
+  t.like(b.status, { role: 'leader', term: 3 });
+});
