@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { messageOf, ShoalError } from '../../../shared/errors.ts';
 import { DiskFullError, type NodeStorage } from '../ports.ts';
 import type { DurableBatch, HardState, LoadedState, SnapshotBody, SnapshotMeta } from '../types.ts';
-import type { Disk } from './disk.ts';
+import { type Disk, isDiskFull } from './disk.ts';
 import type { LogKeys } from './log-keys.ts';
 import { Notes } from './notes.ts';
 import { type FileSnapshotSink, SnapshotFiles } from './snapshot-files.ts';
@@ -68,6 +68,8 @@ export class WalLog implements NodeStorage {
   #wroteSinceIdle = false;
   #marked = true;
   #loaded = false;
+  /** There was no room to write down that it is the key now. */
+  #dueKek: { kek: Uint8Array | undefined } | undefined;
   #closed = false;
 
   constructor(disk: Disk, keys: LogKeys) {
@@ -215,8 +217,15 @@ export class WalLog implements NodeStorage {
 
   setKek(kek: Uint8Array | undefined): boolean {
     const before = this.#keys.kek;
+    this.#dueKek = undefined;
     if (sameKey(before, kek)) return false;
-    this.#keys.setKek(kek);
+    try {
+      this.#keys.setKek(kek);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      this.#dueKek = { kek };
+      return true;
+    }
     if (before !== undefined) return false;
     // The disk may still remember what once lay on it: the data keys that it could open must go.
     this.rotateKey();
@@ -233,6 +242,9 @@ export class WalLog implements NodeStorage {
     this.#wroteSinceIdle = false;
     if (this.#spares.full && this.#idles % RETRY_ROOM_IDLES === 0) {
       this.#spares.prepare(this.#nextSize);
+    }
+    if (this.#dueKek !== undefined && this.#idles % RETRY_ROOM_IDLES === 0) {
+      this.setKek(this.#dueKek.kek);
     }
     if (!quiet || (this.#marked && !this.#hardStateDirty)) return;
     this.#mark();

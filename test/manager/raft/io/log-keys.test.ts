@@ -100,3 +100,16 @@ test('a crash at any moment of a change of keys leaves a log that the one or the
     }
   }
 });
+
+test('a change of keys on a full disk is made when there is room', (t) => {
+  const disk = new SimDisk();
+  const log = begin(disk);
+  log.append({ entries: range(1, 3) });
+  disk.capacity = disk.used;
+  t.true(log.setKek(kek(1)));
+  t.is(load(disk.kill()).entries.length, 3, 'not yet');
+  disk.capacity = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 20; i++) log.idle();
+  t.throws(() => load(disk.kill()), { message: /locked/ });
+  t.is(openWith(disk.kill(), kek(1)).load().entries.length, 3);
+});
