@@ -231,6 +231,7 @@ async function startSide(
         raftAdvertiseAddress: joinHostPort(advertised.host, RAFT_PORT),
       },
       mode: begin,
+      identity,
       unlockKey: () => store.unlockKey,
       remotes,
       clock,

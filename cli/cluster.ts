@@ -9,9 +9,14 @@ export async function clusterBackup(
   passphrase: string,
   progress: Progress,
 ): Promise<string> {
-  const messages = backupFrames(await engine.stream('/cluster/backup'));
-  const { clusterId, index, objects } = await writeBackup(file, passphrase, messages, progress);
-  return `${objects} objects of cluster ${clusterId} at index ${index} are in ${file}`;
+  const answer = await engine.stream('/cluster/backup');
+  try {
+    const messages = backupFrames(answer);
+    const { clusterId, index, objects } = await writeBackup(file, passphrase, messages, progress);
+    return `${objects} objects of cluster ${clusterId} at index ${index} are in ${file}`;
+  } finally {
+    answer.destroy(); // or the daemon would wait for what is left to be read
+  }
 }
 
 export type RestoreOptions = Readonly<{ advertiseAddress: string }>;

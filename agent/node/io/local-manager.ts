@@ -1,11 +1,14 @@
-import type { Clock } from '../../../shared/clock.ts';
+import { type Clock, sleep } from '../../../shared/clock.ts';
+import { isShoalError } from '../../../shared/errors.ts';
 import { ControlService, ListRequest } from '../../../shared/gen/shoal/v1/control.ts';
 import { NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
 import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { ManagerMode, ManagerStart } from '../../../shared/manager-start.ts';
+import type { IdentitySource } from '../../../shared/pki/identity.ts';
 import { formatUnlockKey } from '../../../shared/pki/unlock-key.ts';
 import {
+  clusterCredentials,
   localCredentials,
   openChannel,
   serverStream,
@@ -16,6 +19,7 @@ import { Supervisor } from './supervisor.ts';
 
 const STOP_GRACE_MS = 5_000;
 const CALL_WITHIN_MS = 5_000;
+const RETRY_MS = 500;
 
 /** The manager process of this host, started with `mode` the first time and as a member that goes on after that. */
 export function localManager(options: {
@@ -23,6 +27,7 @@ export function localManager(options: {
   pidFile: string;
   start: Omit<ManagerStart, 'mode' | 'unlockKey'>;
   mode: ManagerMode;
+  identity: IdentitySource;
   /** What opens its log when it locks itself, as it is when the process is started. */
   unlockKey(): Uint8Array | undefined;
   /** Managers to be added by, while the log is empty. */
@@ -30,7 +35,7 @@ export function localManager(options: {
   clock: Clock;
   log: Log;
 }): LocalManager {
-  const { start, mode, clock, log } = options;
+  const { start, mode, identity, clock, log } = options;
   const channel = openChannel(`unix://${start.socketPath}`, localCredentials());
   const supervisor = new Supervisor(
     {
@@ -87,7 +92,26 @@ export function localManager(options: {
     async resign(signal) {
       // First: a member that was taken out ends, and started anew it would join again.
       await supervisor.release();
-      await unary(channel, PeerService.leaveRaft, { nodeId: start.nodeId }, { signal });
+      const request = { nodeId: start.nodeId };
+      // Its own manager may be on its way up or down; any other one sends the request on as well.
+      for (let last: unknown; ; ) {
+        for (const target of ['', ...options.remotes()]) {
+          const other =
+            target === '' ? undefined : openChannel(target, clusterCredentials(identity));
+          try {
+            const limits = { signal, deadlineMs: CALL_WITHIN_MS };
+            await unary(other ?? channel, PeerService.leaveRaft, request, limits);
+            return;
+          } catch (error) {
+            last = error;
+            if (!isShoalError(error) || error.code === 'failed-precondition') throw error;
+          } finally {
+            other?.close();
+          }
+        }
+        if (signal.aborted) throw last;
+        await sleep(clock, RETRY_MS, signal);
+      }
     },
   };
 }

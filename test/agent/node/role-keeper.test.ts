@@ -1,8 +1,8 @@
 import test from 'ava';
 import { RoleKeeper } from '../../../agent/node/role-keeper.ts';
 import { ShoalError } from '../../../shared/errors.ts';
-import type { SessionUpdate } from '../../../shared/gen/shoal/v1/dispatcher.ts';
-import { Node, NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
+import { SessionUpdate } from '../../../shared/gen/shoal/v1/dispatcher.ts';
+import { NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
 import { systemClock } from '../../../shared/io/system.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { IdentityHolder, type TlsIdentity } from '../../../shared/pki/identity.ts';
@@ -14,16 +14,14 @@ const identityOf = (role: Role): TlsIdentity => ({
   rootsPem: '',
   holder: { nodeId: 'n1', role, clusterId: 'c1' },
 });
-const update = (role: Role, managers: readonly string[]): SessionUpdate => ({
-  node: Node.fromPartial({
-    id: 'n1',
-    spec: { role: role === 'manager' ? NodeRole.MANAGER : NodeRole.WORKER },
-  }),
-  managers: managers.map((nodeId) => ({ nodeId, address: `${nodeId}:2377` })),
-  rootCaPem: '',
-  dataPathPort: 0,
-  heartbeatPeriodMs: 0,
-});
+const update = (role: Role, managers: readonly string[]): SessionUpdate =>
+  SessionUpdate.fromPartial({
+    node: {
+      id: 'n1',
+      spec: { role: role === 'manager' ? NodeRole.MANAGER : NodeRole.WORKER },
+    },
+    managers: managers.map((nodeId) => ({ nodeId, address: `${nodeId}:2377` })),
+  });
 
 /** `leader` is what the next certificates say; an error is thrown once. */
 function setUp(role: Role, leader: readonly (Role | Error)[]) {
