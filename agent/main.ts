@@ -63,6 +63,7 @@ import { LocalVolumes } from './volume/io/local-volumes.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CONTAINERD_WITHIN_MS = 30_000;
+const STOP_MANAGER_MS = 5_000;
 const RENEW_WITHIN_MS = 10_000;
 const LOCKED_STOP_MS = 5_000;
 
@@ -140,6 +141,7 @@ container.register(MEMBERSHIP, {
       refound: (root, validityMs) =>
         refoundCluster(root, systemRandom, systemClock.now(), validityMs),
       enroll,
+      endManager: () => endLeftManager(flags),
       startSide: (record, identity, mode) => startSide(record, identity, mode),
     });
   }),
@@ -187,6 +189,12 @@ function describe(flags: AgentFlags, dataPathAddress: string) {
     labels: flags.labels,
     dataPathAddress,
   });
+}
+
+function endLeftManager(flags: AgentFlags): Promise<void> {
+  const pidFile = join(flags.runDir, 'manager.pid');
+  const left = { name: 'shoal-manager', argv: ['false'] as const, pidFile };
+  return new Supervisor(left, systemClock, container.resolve(LOG)).stop(STOP_MANAGER_MS);
 }
 
 /** Everything that runs because this host is in a cluster. */

@@ -3,12 +3,7 @@ import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
 import { BackupMessage, type ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
 import type { NodeAvailability, NodeDescription } from '../../shared/gen/shoal/v1/objects.ts';
 import type { Log } from '../../shared/log.ts';
-import {
-  type ClusterSpecInput,
-  CONTROL_PORT,
-  DATA_PATH_PORT,
-  type ManagerMode,
-} from '../../shared/manager-start.ts';
+import { CONTROL_PORT, DATA_PATH_PORT, type ManagerMode } from '../../shared/manager-start.ts';
 import type { TlsIdentity } from '../../shared/pki/identity.ts';
 import { parseUnlockKey } from '../../shared/pki/unlock-key.ts';
 import type {
@@ -18,15 +13,11 @@ import type {
   NodeStanding,
   RestoreRequest,
 } from '../engine/types.ts';
-import {
-  advertisedNow,
-  type InterfaceAddress,
-  joinHostPort,
-  resolveAdvertised,
-  splitHostPort,
-} from './address.ts';
+import { type InterfaceAddress, joinHostPort, splitHostPort } from './address.ts';
+import { type HostAddresses, whereAsked, whereNow } from './addresses.ts';
 import { readBackup } from './backup.ts';
-import { losesQuorum, type ManagerCounts } from './quorum.ts';
+import { clusterSpec } from './init-spec.ts';
+import { leaveRefusal, type ManagerCounts } from './quorum.ts';
 import type { NodeRecord } from './record.ts';
 
 /** All that runs on a node because it is in a cluster: manager process, session, tasks, data plane. */
@@ -98,6 +89,8 @@ export type MembershipDeps = Readonly<{
     availability: NodeAvailability,
     signal: AbortSignal,
   ): Promise<Enrolment>;
+  /** Ends a manager process that an earlier daemon left, if there is one. */
+  endManager(): Promise<void>;
   startSide(record: NodeRecord, identity: TlsIdentity, mode: ManagerMode): Promise<ClusterSide>;
 }>;
 
@@ -105,12 +98,6 @@ const ALREADY_PART =
   'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
 const NOT_A_MANAGER =
   'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
-const LEAVE_MANAGER =
-  'You are attempting to leave the swarm on a node that is participating as a manager. ';
-const LAST_MANAGER =
-  'Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ';
-const FORCE_HINT =
-  'The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message.';
 const NOT_LOCKED = 'swarm is not locked';
 const LOCKED =
   'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.';
@@ -142,8 +129,12 @@ export class NodeMembership implements Membership {
   /** At the start of the daemon: goes on with the membership it had. */
   async resume(record: NodeRecord, identity: TlsIdentity): Promise<void> {
     const remotes = record.managers.map(({ address }) => address);
-    const moved = this.#whereItIs(record);
-    if (moved !== record) await this.#deps.store.saveRecord(moved);
+    const moved = whereNow(record, this.#host(), this.#deps.log);
+    if (moved !== record) {
+      // One that outlived the daemon is to be reached where this host was.
+      await this.#deps.endManager();
+      await this.#deps.store.saveRecord(moved);
+    }
     this.#side = await this.#deps.startSide(moved, identity, { kind: 'run', remotes });
     this.#state = 'active';
   }
@@ -202,7 +193,7 @@ export class NodeMembership implements Membership {
       return this.#exclusively(() => this.#forceNewCluster(request, signal), true);
     }
     return this.#exclusively(async () => {
-      const where = this.#addresses(request);
+      const where = whereAsked(request, this.#host());
       const spec = {
         ...clusterSpec(request.spec),
         ...(request.autoLock && { autolockManagers: true }),
@@ -248,7 +239,7 @@ export class NodeMembership implements Membership {
       if (request.remoteAddresses.length === 0) {
         throw new ShoalError('invalid-argument', 'at least one RemoteAddr is required to join');
       }
-      const where = this.#addresses(request);
+      const where = whereAsked(request, this.#host());
       const remotes = request.remoteAddresses.map((text) => {
         const { host, port } = splitHostPort(text, CONTROL_PORT);
         return joinHostPort(host, port);
@@ -279,7 +270,7 @@ export class NodeMembership implements Membership {
 
   restore(request: RestoreRequest, signal: AbortSignal): Promise<string> {
     return this.#exclusively(async () => {
-      const where = this.#addresses(request);
+      const where = whereAsked(request, this.#host());
       const { header, chunks } = await readBackup(request.messages);
       const { clusterId, rootCertificatePem, rootKeyPem, index, dataPathPort } = header;
       const founding = this.#deps.refound(
@@ -384,7 +375,7 @@ export class NodeMembership implements Membership {
     const { store, startSide, log } = this.#deps;
     const before = this.#side;
     if (before?.record.role !== 'manager') throw new ShoalError('unavailable', NOT_A_MANAGER);
-    const where = request.advertiseAddress === '' ? {} : this.#addresses(request);
+    const where = request.advertiseAddress === '' ? {} : whereAsked(request, this.#host());
     const record: NodeRecord = { ...before.record, ...where };
     const saved = await store.load();
     if (saved?.identity === undefined)
@@ -392,7 +383,13 @@ export class NodeMembership implements Membership {
     log.warn('going on as the only manager of the cluster', { nodeId: record.nodeId });
     await before.close();
     await store.saveRecord(record);
-    this.#side = await startSide(record, saved.identity, { kind: 'force-new' });
+    try {
+      this.#side = await startSide(record, saved.identity, { kind: 'force-new' });
+    } catch (error) {
+      const remotes = record.managers.map(({ address }) => address);
+      this.#side = await startSide(record, saved.identity, { kind: 'run', remotes });
+      throw error;
+    }
     await this.#side.ready(AbortSignal.any([signal, AbortSignal.timeout(READY_WITHIN_MS)]));
     return record.nodeId;
   }
@@ -421,52 +418,9 @@ export class NodeMembership implements Membership {
     this.#error = '';
   }
 
-  /** The record under the addresses that this host has now; the same one when it has not moved. */
-  #whereItIs(record: NodeRecord): NodeRecord {
-    const { advertiseAddress: flag, interfaces, log } = this.#deps;
-    const before = splitHostPort(record.advertiseAddress, CONTROL_PORT);
-    let host: string;
-    try {
-      host = advertisedNow(before.host, record.advertise, flag, interfaces());
-    } catch (error) {
-      log.warn('keeping the address of before', { error: messageOf(error) });
-      return record;
-    }
-    if (host === before.host) return record;
-    log.warn('this host has another address now', { before: before.host, now: host });
-    return {
-      ...record,
-      advertiseAddress: joinHostPort(host, before.port),
-      advertise: { asked: record.advertise?.asked ?? '', flag },
-      dataPathAddress: record.dataPathAddress === before.host ? host : record.dataPathAddress,
-    };
-  }
-
-  #addresses(request: {
-    listenAddress: string;
-    advertiseAddress: string;
-    dataPathAddress: string;
-  }) {
-    const interfaces = this.#deps.interfaces();
-    const listen = splitHostPort(request.listenAddress || '0.0.0.0', CONTROL_PORT);
-    const asked = splitHostPort(request.advertiseAddress, listen.port);
-    // A listener on one address can be reached there and nowhere else.
-    const fallback =
-      listen.host === '0.0.0.0' || listen.host === '::' ? this.#deps.advertiseAddress : listen.host;
-    const host = resolveAdvertised(asked.host || fallback, interfaces);
-    const listenHost =
-      listen.host === '0.0.0.0' || listen.host === '::'
-        ? listen.host
-        : resolveAdvertised(listen.host, interfaces);
-    return {
-      listenAddress: joinHostPort(listenHost, listen.port),
-      advertiseAddress: joinHostPort(host, asked.port),
-      advertise: { asked: asked.host, flag: this.#deps.advertiseAddress },
-      dataPathAddress:
-        request.dataPathAddress === ''
-          ? host
-          : resolveAdvertised(request.dataPathAddress, interfaces),
-    };
+  #host(): HostAddresses {
+    const { advertiseAddress, interfaces } = this.#deps;
+    return { flag: advertiseAddress, interfaces: interfaces() };
   }
 
   async #exclusively<T>(work: () => Promise<T>, leaving = false): Promise<T> {
@@ -486,44 +440,4 @@ export class NodeMembership implements Membership {
       if (this.#state === 'pending') this.#state = before;
     }
   }
-}
-
-/** Docker's words. `counts` is undefined when the cluster could not be asked. */
-function leaveRefusal(counts: ManagerCounts | undefined): string {
-  if (counts === undefined || !losesQuorum(counts)) return LEAVE_MANAGER + FORCE_HINT;
-  const { reachable, unreachable } = counts;
-  const all = reachable + unreachable;
-  if (all <= 1) return LEAVE_MANAGER + LAST_MANAGER;
-  const left = `Removing this node leaves ${reachable - 1} managers out of ${all}. Without a Raft quorum your swarm will be inaccessible. `;
-  return LEAVE_MANAGER + left + FORCE_HINT;
-}
-
-/** Swarm's Spec of an init, as far as it can be set there. */
-function clusterSpec(raw: unknown): ClusterSpecInput {
-  if (raw === undefined || raw === null) return {};
-  if (typeof raw !== 'object') throw new ShoalError('invalid-argument', 'Spec must be an object');
-  const spec = raw as {
-    Labels?: Record<string, string> | null;
-    Orchestration?: { TaskHistoryRetentionLimit?: number } | null;
-    Raft?: { SnapshotInterval?: number } | null;
-    Dispatcher?: { HeartbeatPeriod?: number } | null;
-    CAConfig?: { NodeCertExpiry?: number } | null;
-    EncryptionConfig?: { AutoLockManagers?: boolean } | null;
-  };
-  const expiryNs = spec.CAConfig?.NodeCertExpiry;
-  if (expiryNs !== undefined && expiryNs !== 0 && expiryNs < 3_600e9) {
-    throw new ShoalError('invalid-argument', 'minimum certificate expiry time is 1h0m0s');
-  }
-  return {
-    ...(spec.Labels ? { labels: spec.Labels } : {}),
-    ...(spec.Orchestration?.TaskHistoryRetentionLimit !== undefined
-      ? { taskHistoryLimit: spec.Orchestration.TaskHistoryRetentionLimit }
-      : {}),
-    ...(spec.Raft?.SnapshotInterval ? { snapshotInterval: spec.Raft.SnapshotInterval } : {}),
-    ...(spec.Dispatcher?.HeartbeatPeriod
-      ? { dispatcherHeartbeatNs: spec.Dispatcher.HeartbeatPeriod }
-      : {}),
-    ...(expiryNs ? { nodeCertExpiryNs: expiryNs } : {}),
-    ...(spec.EncryptionConfig?.AutoLockManagers ? { autolockManagers: true } : {}),
-  };
 }
