@@ -101,6 +101,8 @@ export type Hello = Readonly<{
   from: string;
   to: string;
   channel: 'messages' | 'snapshot';
+  /** Where the caller takes links itself: whom it calls may not have heard of it yet. */
+  address?: string;
 }>;
 export type Refusal = 'wrong-cluster' | 'wrong-member' | 'wrong-node' | 'removed' | 'bad-hello';
 
@@ -112,14 +114,15 @@ export function decodeHello(payload: Uint8Array): Hello {
   const value: unknown = parseJson(payload);
   if (typeof value === 'object' && value !== null && 'version' in value && value.version === 1) {
     const hello = value as Record<string, unknown>;
-    const { clusterId, from, to, channel } = hello;
+    const { clusterId, from, to, channel, address } = hello;
     if (
       typeof clusterId === 'string' &&
       typeof from === 'string' &&
       typeof to === 'string' &&
       (channel === 'messages' || channel === 'snapshot')
     ) {
-      return { version: 1, clusterId, from, to, channel };
+      const known = typeof address === 'string' && isAddress(address) ? { address } : {};
+      return { version: 1, clusterId, from, to, channel, ...known };
     }
   }
   throw malformed('not a hello');

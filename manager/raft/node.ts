@@ -1,13 +1,14 @@
 import type { Clock, Timer } from '../../shared/clock.ts';
 import { messageOf, NotLeaderError } from '../../shared/errors.ts';
+import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Random } from '../../shared/random.ts';
 import { unreachable } from '../../shared/unreachable.ts';
-import { EMPTY_CONF } from './conf-change.ts';
+import { EMPTY_CONF, isMember } from './conf-change.ts';
 import { RaftCore } from './core.ts';
 import { refusedForRoom } from './full-disk.ts';
 import { broken } from './invariant.ts';
-import { decodeDirectory, MemberBook, reachable } from './members.ts';
+import { decodeDirectory, idOf, MemberBook, reachable } from './members.ts';
 import { MemoryLog } from './memory-log.ts';
 import { NodeAdmin } from './node-admin.ts';
 import { NodeProposals } from './node-proposals.ts';
@@ -78,6 +79,7 @@ export class RaftNode {
   readonly #view: MemoryLog;
   readonly #raft: RaftCore;
   readonly #book = new MemberBook();
+  readonly #joinedWith: readonly RaftMember[];
   readonly #proposals: NodeProposals;
   readonly #admin: NodeAdmin;
   readonly #snapshots: NodeSnapshots;
@@ -105,6 +107,7 @@ export class RaftNode {
     const { storage, transport, random } = ports;
     const loaded = prepare(config, storage);
     this.#id = loaded.id;
+    this.#joinedWith = loaded.directory.members;
     this.#view = new MemoryLog(loaded.state);
     const { snapshot, hardState, entries } = loaded.state;
     this.#handedOut = snapshot?.index ?? 0;
@@ -149,7 +152,7 @@ export class RaftNode {
     this.#post({ kind: 'started', raftId: this.#id });
     if (snapshot === undefined) this.#book.reset(0, EMPTY_CONF, loaded.directory);
     else this.#restore(snapshot.index, snapshot.term, snapshot.confState);
-    transport.setPeers(reachable(this.#book, entries));
+    transport.setPeers(this.#reachable(entries));
   }
 
   get raftId(): RaftId {
@@ -515,7 +518,21 @@ export class RaftNode {
     const from = Math.max(commit + 1, this.#view.firstIndex());
     const last = Math.min(lastIndex, this.#view.lastIndex());
     const tail = from > last ? [] : this.#view.entries(from, last + 1, Number.POSITIVE_INFINITY);
-    this.#ports.transport.setPeers(reachable(this.#book, tail));
+    this.#ports.transport.setPeers(this.#reachable(tail));
+  }
+
+  /**
+   * A newcomer also reaches those whom the leader named when it was added: the snapshot it is sent
+   * first may be older than they are, and then its answers would find no way to them.
+   */
+  #reachable(tail: Iterable<Entry>): Map<RaftId, RaftMember> {
+    const known = reachable(this.#book, tail);
+    if (isMember(this.#raft.status().confState, this.#id)) return known;
+    for (const member of this.#joinedWith) {
+      const id = idOf(member);
+      if (!known.has(id) && !this.#book.wasRemoved(id)) known.set(id, member);
+    }
+    return known;
   }
 
   /** The state machine starts over from a snapshot that is the newest on disk. */

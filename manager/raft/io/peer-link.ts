@@ -33,6 +33,8 @@ export type LinkPorts = Readonly<{
   self: RaftId;
   peer: RaftId;
   member: RaftMember;
+  /** Where this node takes links; undefined while it does not know itself. */
+  ownAddress: () => string | undefined;
   identity: IdentitySource;
   log: Log;
   unreachable: () => void;
@@ -111,7 +113,15 @@ export class PeerLink {
 
   #connect(): void {
     const { self, peer, member } = this.#ports;
-    const hello: Hello = { version: 1, clusterId: '', from: self, to: peer, channel: 'messages' };
+    const address = this.#ports.ownAddress();
+    const hello: Hello = {
+      version: 1,
+      clusterId: '',
+      from: self,
+      to: peer,
+      channel: 'messages',
+      ...(address === undefined ? {} : { address }),
+    };
     let socket: Connection;
     try {
       socket = connectTo(this.#ports, hello);

@@ -30,6 +30,8 @@ export type ServerPorts = Readonly<{
   events: TransportEvents;
   /** Node id of a member as the directory has it; undefined when it is not known. */
   nodeIdOf: (id: string) => string | undefined;
+  /** A manager of this cluster says where it takes links. */
+  introduced: (id: RaftId, nodeId: string, address: string) => void;
 }>;
 
 /** Takes in the links that other members open. Only managers of this cluster get past the handshake. */
@@ -166,6 +168,9 @@ class Incoming {
     this.#reader.allow(LARGEST_FRAME_BYTES);
     this.#socket.setTimeout(SILENCE_TIMEOUT_MS);
     this.#answer(FRAME.welcome);
+    const nodeId = holderOf(this.#socket.getPeerCertificate().subject)?.nodeId;
+    if (nodeId === undefined || hello.address === undefined) return;
+    this.#ports.introduced(hello.from as RaftId, nodeId, hello.address);
   }
 
   #refusalOf(hello: Hello): Refusal | undefined {

@@ -23,6 +23,9 @@ export type PeerTransportOptions = Readonly<{
   log: Log;
 }>;
 
+/** As many managers as a cluster sensibly has; each costs a link. */
+const MAX_INTRODUCED = 16;
+
 /**
  * Links to the other members: mutual TLS 1.3, each side opens its own for messages, and one more for
  * each snapshot, so that no heartbeat waits behind one. A new certificate counts for new connections.
@@ -36,6 +39,11 @@ export class TlsPeerTransport implements PeerTransport {
   readonly #stop = new AbortController();
   readonly #sending = new Set<Promise<void>>();
   #peers: ReadonlyMap<RaftId, RaftMember> = new Map();
+  /**
+   * Managers that called and are not known yet: one of them may lead, having joined while this node
+   * was away, and without an answer it could never bring this node up to date. Oldest first.
+   */
+  readonly #introduced = new Map<RaftId, RaftMember>();
   #self: RaftId | undefined;
   #events: TransportEvents | undefined;
   #ping: NodeJS.Timeout | undefined;
@@ -61,6 +69,7 @@ export class TlsPeerTransport implements PeerTransport {
       log,
       events,
       nodeIdOf: (id) => this.#peers.get(id as RaftId)?.nodeId,
+      introduced: (id, nodeId, address) => this.#introduce(id, nodeId, address),
     });
     this.#ping = setInterval(() => {
       for (const link of this.#links.values()) link.tick();
@@ -102,6 +111,18 @@ export class TlsPeerTransport implements PeerTransport {
 
   setPeers(peers: ReadonlyMap<RaftId, RaftMember>): void {
     this.#peers = peers;
+    for (const id of peers.keys()) this.#introduced.delete(id);
+    this.#connectAll();
+  }
+
+  #introduce(raftId: RaftId, nodeId: string, raftAddress: string): void {
+    if (this.#peers.has(raftId)) return;
+    this.#introduced.delete(raftId);
+    this.#introduced.set(raftId, { raftId, nodeId, address: '', raftAddress });
+    for (const oldest of this.#introduced.keys()) {
+      if (this.#introduced.size <= MAX_INTRODUCED) break;
+      this.#introduced.delete(oldest);
+    }
     this.#connectAll();
   }
 
@@ -123,7 +144,7 @@ export class TlsPeerTransport implements PeerTransport {
 
   #connectAll(): void {
     if (this.#events === undefined || this.#stop.signal.aborted) return;
-    for (const [id, member] of this.#peers) {
+    for (const [id, member] of [...this.#introduced, ...this.#peers]) {
       if (id === this.#self || member.raftAddress === '') continue;
       clearTimeout(this.#partings.get(id));
       this.#partings.delete(id);
@@ -133,7 +154,7 @@ export class TlsPeerTransport implements PeerTransport {
       this.#links.set(id, this.#open(id, member));
     }
     for (const [id, link] of this.#links) {
-      if (this.#peers.has(id) || this.#partings.has(id)) continue;
+      if (this.#peers.has(id) || this.#introduced.has(id) || this.#partings.has(id)) continue;
       const part = () => {
         this.#partings.delete(id);
         this.#links.delete(id);
@@ -149,6 +170,7 @@ export class TlsPeerTransport implements PeerTransport {
       self: this.#ownId(),
       peer,
       member,
+      ownAddress: () => this.#peers.get(this.#ownId())?.raftAddress,
       identity,
       log,
       // Later: the core must not be called from within its own output.

@@ -128,6 +128,27 @@ test('messages arrive in order, in both directions, also those sent before the l
   t.deepEqual(commits(b.ear), [...Array(2_000).keys()]);
 });
 
+test('whoever calls can be answered, also by a member that has not heard of it yet', async (t) => {
+  const [leader, away] = [await end(t.context), await end(t.context)];
+  const [knowsAll, knowsItself] = [
+    new Map([leader, away].map(({ id, member }) => [id, member])),
+    new Map([[away.id, away.member]]),
+  ];
+  away.transport.setPeers(knowsItself);
+  away.transport.start(away.id, away.ear);
+  tell(away, leader, 1);
+  await until('there is no way yet', () => away.ear.unreachables.includes(leader.id));
+  leader.transport.setPeers(knowsAll);
+  leader.transport.start(leader.id, leader.ear);
+  tell(leader, away, 2);
+  await until('the call arrives', () => away.ear.messages.length === 1);
+  await until('the answer arrives', () => {
+    tell(away, leader, 3);
+    return leader.ear.messages.length > 0;
+  });
+  t.deepEqual(commits(leader.ear).slice(0, 1), [3]);
+});
+
 test('a large append passes and keeps its bytes', async (t) => {
   const [a, b] = [await end(t.context), await end(t.context)];
   introduce(a, b);
