@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { container, type InjectionToken, instanceCachingFactory as once } from 'tsyringe';
 import { aborted } from '../shared/abort.ts';
-import { messageOf, ShoalError } from '../shared/errors.ts';
-import { CertificateAuthorityService } from '../shared/gen/shoal/v1/ca.ts';
+import { messageOf } from '../shared/errors.ts';
+import { NodeDescription } from '../shared/gen/shoal/v1/objects.ts';
 import { newId } from '../shared/ids.ts';
 import { consoleLog } from '../shared/io/console-log.ts';
 import { trimWhenIdle } from '../shared/io/idle-trim.ts';
@@ -14,13 +14,8 @@ import { systemClock, systemRandom } from '../shared/io/system.ts';
 import type { Log } from '../shared/log.ts';
 import { CONTROL_PORT, type ManagerMode, RAFT_PORT } from '../shared/manager-start.ts';
 import { IdentityHolder, type TlsIdentity } from '../shared/pki/identity.ts';
-import { createIdentity, createKeyAndCsr, parseCertificate } from '../shared/pki/io/x509.ts';
-import {
-  clusterCredentials,
-  localCredentials,
-  openChannel,
-  unary,
-} from '../shared/rpc/io/client.ts';
+import { tlsFacts } from '../shared/pki/io/trust.ts';
+import { createIdentity, isIssuedByAny, parseCertificate } from '../shared/pki/io/x509.ts';
 import { publishContainerEnds } from './engine/container-events.ts';
 import { ControlAccess } from './engine/control-access.ts';
 import { engineDispatch } from './engine/dispatch.ts';
@@ -43,11 +38,12 @@ import { describeHost, hostInterfaces } from './node/io/description.ts';
 import { enroll, foundCluster, refoundCluster } from './node/io/enroll.ts';
 import { localManager } from './node/io/local-manager.ts';
 import { NodeStore } from './node/io/node-store.ts';
+import { renewCertificate } from './node/io/renew.ts';
 import { Supervisor } from './node/io/supervisor.ts';
 import { MemberSide } from './node/member-side.ts';
 import { NodeMembership } from './node/membership.ts';
 import type { NodeRecord } from './node/record.ts';
-import { keepCertificateFresh } from './node/renewal.ts';
+import { CertificateKeeper } from './node/renewal.ts';
 import { ContainerdClient } from './runtime/io/containerd.ts';
 import { containerdCommand, waitReady } from './runtime/io/containerd-daemon.ts';
 import { ContainerdRuntime } from './runtime/runtime.ts';
@@ -62,9 +58,8 @@ import { TaskManager } from './task/manager.ts';
 import { LocalVolumes } from './volume/io/local-volumes.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const CONTAINERD_WITHIN_MS = 30_000;
 const STOP_MANAGER_MS = 5_000;
-const RENEW_WITHIN_MS = 10_000;
+const CONTAINERD_WITHIN_MS = 30_000;
 const LOCKED_STOP_MS = 5_000;
 
 const token = <T>(name: string) => Symbol(name) as InjectionToken<T>; // keeps T through resolve()
@@ -254,8 +249,15 @@ async function startSide(
     random: systemRandom,
     log: log.with({ part: 'network' }),
   });
-  const description = describe(flags, record.dataPathAddress);
-  const renew = (signal: AbortSignal) => renewCertificate(identity, directory, store, signal);
+  const host = describe(flags, record.dataPathAddress);
+  const description = () =>
+    NodeDescription.fromPartial({ ...host, tls: tlsFacts(identity.current()) });
+  const saved = async (fresh: TlsIdentity) => {
+    await store.saveIdentity(fresh);
+    return fresh;
+  };
+  const renew = async (signal: AbortSignal) =>
+    saved(await renewCertificate(identity.current(), directory.targets(), signal));
   let side: MemberSide;
   const session = new AgentSession({
     link: grpcManagerLink(identity),
@@ -264,9 +266,10 @@ async function startSide(
     clock,
     random: systemRandom,
     log: log.with({ part: 'session' }),
-    description,
+    description: description(),
     address: advertised.host,
   });
+  identity.onChange(() => session.describe(description()));
   const tasks = new TaskManager({
     runtime: eventedRuntime(runtime, container.resolve(EVENTS)),
     images: container.resolve(IMAGES),
@@ -276,8 +279,8 @@ async function startSide(
     host: {
       nodeId: record.nodeId,
       hostname: flags.hostname,
-      architecture: description.platform?.architecture ?? '',
-      os: description.platform?.os ?? '',
+      architecture: host.platform?.architecture ?? '',
+      os: host.platform?.os ?? '',
     },
     file: assignmentFile(join(flags.stateDir, 'tasks', 'assignments.bin')),
     newContainerId: () => Buffer.from(systemRandom.bytes(32)).toString('hex'),
@@ -318,61 +321,25 @@ async function startSide(
         .dismissed()
         .catch((error) => log.error('cannot leave', { error: messageOf(error) }));
     },
-    keepFresh: (signal) =>
-      keepCertificateFresh(
-        {
-          identity,
-          validity: ({ certificatePem }) => parseCertificate(certificatePem),
-          renew,
-          clock,
-          random: systemRandom,
-          log,
-        },
-        signal,
-      ),
+    certificates: new CertificateKeeper({
+      identity,
+      life: ({ certificatePem }) => parseCertificate(certificatePem),
+      isIssuedBy: ({ certificatePem }, rootPem) => isIssuedByAny(certificatePem, rootPem),
+      renew,
+      trust: async (rootsPem) => {
+        const { certificatePem, keyPem } = identity.current();
+        return saved(createIdentity(certificatePem, keyPem, rootsPem));
+      },
+      clock,
+      random: systemRandom,
+      log,
+    }),
     remember: (changed) => store.saveRecord(changed),
     clock,
     log,
   });
   await side.start();
   return side;
-}
-
-/** A new certificate from whichever manager answers first in the list. */
-async function renewCertificate(
-  identity: IdentityHolder,
-  directory: ManagerDirectory,
-  store: NodeStore,
-  signal: AbortSignal,
-): Promise<TlsIdentity> {
-  const { keyPem, csrPem } = createKeyAndCsr();
-  let last: unknown = new ShoalError('unavailable', 'no manager is known');
-  for (const target of directory.targets()) {
-    const channel = openChannel(
-      target,
-      target.startsWith('unix:') ? localCredentials() : clusterCredentials(identity),
-    );
-    try {
-      const answer = await unary(
-        channel,
-        CertificateAuthorityService.renewNodeCertificate,
-        { csrPem },
-        { signal, deadlineMs: RENEW_WITHIN_MS },
-      );
-      const fresh = createIdentity(
-        answer.certificatePem,
-        keyPem,
-        answer.rootCaPem || identity.current().rootsPem,
-      );
-      await store.saveIdentity(fresh);
-      return fresh;
-    } catch (error) {
-      last = error;
-    } finally {
-      channel.close();
-    }
-  }
-  throw last;
 }
 
 async function main(): Promise<void> {

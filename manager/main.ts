@@ -27,6 +27,8 @@ import { parseUnlockKey } from '../shared/pki/unlock-key.ts';
 import { clusterCredentials, openChannel, unary } from '../shared/rpc/io/client.ts';
 import { RpcServer } from '../shared/rpc/io/server.ts';
 import { runAllocator } from './allocator/runner.ts';
+import { localRoots } from './ca/io/roots.ts';
+import { runRootRotation } from './ca/rotation.ts';
 import { type ClusterVersionsDeps, clusterVersions } from './cluster-versions.ts';
 import { bootstrapObjects } from './control/bootstrap.ts';
 import { Control } from './control/control.ts';
@@ -45,7 +47,7 @@ import { runScheduler } from './scheduler/runner.ts';
 import { Store } from './store/store.ts';
 import { StoreWriter } from './store/writer.ts';
 
-const POLL_CERTIFICATE_MS = 5_000;
+const POLL_CERTIFICATE_MS = 1_000;
 const JOIN_RETRY_MS = 500;
 const JOIN_WITHIN_MS = 20_000;
 const JOIN_PATIENCE_MS = 30_000;
@@ -94,6 +96,7 @@ container.register(CONTROL, {
         random: systemRandom,
         log: c.resolve(LOG),
         rootDigest,
+        roots: localRoots,
       }),
   ),
 });
@@ -282,6 +285,10 @@ async function main(): Promise<void> {
     consensus,
     [
       ...services.leaderLoops,
+      {
+        name: 'root-rotation',
+        run: (signal) => runRootRotation(deps, rootDigest, signal),
+      },
       { name: 'allocator', run: (signal) => runAllocator(deps, signal) },
       { name: 'orchestrator', run: (signal) => runOrchestrator(deps, signal) },
       { name: 'scheduler', run: (signal) => runScheduler(deps, signal) },

@@ -11,6 +11,7 @@ import type { TaskManager } from '../task/manager.ts';
 import type { ClusterSide } from './membership.ts';
 import type { ManagerCounts } from './quorum.ts';
 import type { NodeRecord } from './record.ts';
+import type { CertificateKeeper } from './renewal.ts';
 import { RoleKeeper } from './role-keeper.ts';
 import { followUnlockKey } from './unlock-key.ts';
 
@@ -44,8 +45,7 @@ export type MemberSideDeps = Readonly<{
   tasks: TaskManager;
   dataPlane: DataPlane;
   publishLogs(change: LogSubscriptionChange): void;
-  /** Keeps the certificate fresh until the signal aborts. */
-  keepFresh(signal: AbortSignal): Promise<void>;
+  certificates: Pick<CertificateKeeper, 'told' | 'refused' | 'run'>;
   /** The TLS key on this disk is locked by it; undefined: by none. */
   lockBy(key: Uint8Array | undefined): Promise<void>;
   /** Asks a manager for a new certificate and saves it. */
@@ -102,6 +102,7 @@ export class MemberSide implements ClusterSide {
         if (isConnected) side().#connected.resolve();
       },
       dismissed: () => side().#deps.dismissed(),
+      refused: () => side().#deps.certificates.refused(),
     };
   }
 
@@ -111,17 +112,19 @@ export class MemberSide implements ClusterSide {
 
   /** Adopts what runs here, then opens the session. */
   async start(): Promise<void> {
-    const { session, tasks, dataPlane, keepFresh, log } = this.#deps;
+    const { session, tasks, dataPlane, certificates, log } = this.#deps;
     if (this.#record.role === 'manager') this.#runManager();
     await tasks.adopt();
     dataPlane.onApplied((revision) => session.applied(revision));
     session.start();
     const { signal } = this.#ending;
     this.#background = Promise.all(
-      [keepFresh(signal), this.#roles.run(signal), this.#followUnlockKey(signal)].map((loop) =>
-        loop.catch((error: unknown) => {
-          if (!signal.aborted) log.error('a loop of this node broke', { error: messageOf(error) });
-        }),
+      [certificates.run(signal), this.#roles.run(signal), this.#followUnlockKey(signal)].map(
+        (loop) =>
+          loop.catch((error: unknown) => {
+            if (!signal.aborted)
+              log.error('a loop of this node broke', { error: messageOf(error) });
+          }),
       ),
     );
   }
@@ -226,8 +229,9 @@ export class MemberSide implements ClusterSide {
   }
 
   #update(update: SessionUpdate): void {
-    const { tasks, log } = this.#deps;
+    const { tasks, certificates, log } = this.#deps;
     this.#roles.told(update);
+    certificates.told(update);
     tasks.setDataPathPort(update.dataPathPort);
     if (update.managers.length === 0) return;
     this.#remember({

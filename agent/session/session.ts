@@ -1,5 +1,5 @@
 import { type Clock, sleep, type Timer } from '../../shared/clock.ts';
-import { messageOf, NodeRemovedError, ShoalError } from '../../shared/errors.ts';
+import { isShoalError, messageOf, NodeRemovedError, ShoalError } from '../../shared/errors.ts';
 import type {
   AgentMessage,
   ManagerMessage,
@@ -165,6 +165,7 @@ export class AgentSession implements Session {
           if (!this.#isOver()) {
             log.warn('session lost', { manager: target, error: messageOf(error) });
             if (error instanceof NodeRemovedError) handler.dismissed?.();
+            else if (isShoalError(error, 'unauthenticated')) handler.refused?.();
           }
         }
         this.#current = undefined;

@@ -17,6 +17,8 @@ export interface SessionHandler {
   connected(isConnected: boolean): void;
   /** A manager says that this node was removed from the cluster; told at each try to connect. */
   dismissed?(): void;
+  /** A manager does not take this node's certificate; told at each try to connect. */
+  refused?(): void;
 }
 
 /**

@@ -4,16 +4,17 @@ import {
   type Cluster,
   type ClusterSpec,
   NodeRole,
-  type RootCa,
+  RootCa,
 } from '../../shared/gen/shoal/v1/objects.ts';
 import { formatJoinToken, newJoinSecret } from '../../shared/pki/join-token.ts';
 import { UNLOCK_KEY_BYTES } from '../../shared/pki/unlock-key.ts';
 import type { Random } from '../../shared/random.ts';
+import { beginRotation, type SigningRoot, signingRoot } from '../ca/trust.ts';
 import { updateAction } from '../store/tables.ts';
 import type { ReadView } from '../store/types.ts';
-import type { ControlDeps } from './deps.ts';
+import type { ControlDeps, RootMaker } from './deps.ts';
 import { redactCluster } from './redact.ts';
-import { outOfSequence } from './refuse.ts';
+import { invalid, outOfSequence } from './refuse.ts';
 import {
   checkClusterSpec,
   completeClusterSpec,
@@ -36,12 +37,14 @@ export function clusterInfo({ store, consensus, rootDigest }: ControlDeps): Clus
     nodes: store.count('node'),
     managers,
     leaderId: leader?.member.nodeId ?? '',
+    rootDigest: digest,
+    signingRootDigest: rootDigest(signingRoot(rootOf(cluster)).certificatePem),
   };
 }
 
 /** Without a spec only the tokens asked for are rotated. Nodes that joined before stay. */
 export async function updateCluster(
-  { store, writer, random }: ControlDeps,
+  { store, writer, random, clock, roots }: ControlDeps,
   request: UpdateClusterRequest,
   signal?: AbortSignal,
 ): Promise<void> {
@@ -50,7 +53,10 @@ export async function updateCluster(
   const before = stored.spec ?? DEFAULT_CLUSTER_SPEC;
   const spec = request.spec === undefined ? before : completeClusterSpec(request.spec, before);
   checkClusterSpec(spec, before);
-  const rootCa = withNewSecrets(rootOf(stored), request, random);
+  const next = nextRoot(roots, request, spec.forceRotate !== before.forceRotate, clock.now());
+  const rootCa = withRotation(withNewSecrets(rootOf(stored), request, random), next, (root) =>
+    roots.crossSign(root.certificatePem, rootOf(stored), clock.now()),
+  );
   const unlockKey = unlockKeyOf(spec, stored.unlockKey, request.rotateUnlockKey, random);
   await writer.write([updateAction('cluster', { ...stored, spec, rootCa, unlockKey })], signal);
 }
@@ -75,6 +81,40 @@ function withNewSecrets(root: RootCa, request: UpdateClusterRequest, random: Ran
   };
 }
 
+/** The root that a request changes to, if it does: the one it brings, or a new one. */
+function nextRoot(
+  roots: RootMaker,
+  { rootCertificatePem, rootKeyPem }: UpdateClusterRequest,
+  isForced: boolean,
+  nowMs: number,
+): SigningRoot | undefined {
+  if (rootCertificatePem === '' && rootKeyPem === '') {
+    return isForced ? roots.create(nowMs) : undefined;
+  }
+  if (rootCertificatePem === '' || rootKeyPem === '') {
+    throw invalid(
+      'a CA certificate and its key go together: external certificate authorities are not supported',
+    );
+  }
+  roots.check(rootCertificatePem, rootKeyPem, nowMs);
+  return { certificatePem: rootCertificatePem, keyPem: rootKeyPem };
+}
+
+function withRotation(
+  root: RootCa,
+  next: SigningRoot | undefined,
+  crossSign: (next: SigningRoot) => string,
+): RootCa {
+  if (next === undefined || next.certificatePem === root.certificatePem) return root;
+  if (root.rotation !== undefined) {
+    throw new ShoalError(
+      'failed-precondition',
+      'the root certificate is being rotated already: wait for its end, or remove the nodes that `docker node ls` shows as ready and in need of rotation',
+    );
+  }
+  return beginRotation(root, next, crossSign(next));
+}
+
 function requireCluster(view: ReadView): Cluster {
   const cluster = view.cluster();
   if (cluster === undefined) {
@@ -84,5 +124,5 @@ function requireCluster(view: ReadView): Cluster {
 }
 
 function rootOf(cluster: Cluster): RootCa {
-  return cluster.rootCa ?? { certificatePem: '', keyPem: '', workerSecret: '', managerSecret: '' };
+  return cluster.rootCa ?? RootCa.fromPartial({});
 }

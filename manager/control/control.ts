@@ -47,8 +47,6 @@ export class Control {
   readonly #turns = new Turns();
   readonly #recent: RecentChanges;
   readonly #encoded = new EncodedObjects();
-  /** The digest of the last root seen: hashing it for each node of each list would be waste. */
-  #issuer = { certificatePem: '', digest: '' };
 
   constructor(deps: ControlDeps) {
     this.#deps = deps;
@@ -222,20 +220,8 @@ export class Control {
 
   #shown(object: StoreObject): StoreObject {
     if (object.kind?.$case !== 'node') return redact(object);
-    const node = withManagerState(
-      object.kind.value,
-      this.#deps.consensus.status(),
-      this.#issuerDigest(),
-    );
+    const node = withManagerState(object.kind.value, this.#deps.consensus.status());
     return { kind: { $case: 'node', value: node } };
-  }
-
-  #issuerDigest(): string {
-    const certificatePem = this.#deps.store.cluster()?.rootCa?.certificatePem ?? '';
-    if (certificatePem !== this.#issuer.certificatePem) {
-      this.#issuer = { certificatePem, digest: this.#deps.rootDigest(certificatePem) };
-    }
-    return this.#issuer.digest;
   }
 
   async #barrier(stale: boolean, signal: AbortSignal | undefined): Promise<void> {

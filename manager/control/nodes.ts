@@ -123,14 +123,13 @@ function orphanAction(task: Task, nowMs: number): StoreAction {
  * The node as clients see it: who leads and who is reachable is known to consensus, not stored. On a
  * follower, which only hears the leader, another manager counts as reachable while its node is READY.
  */
-export function withManagerState(node: Node, status: ConsensusStatus, issuer: string): Node {
-  const shown = { ...node, certificateIssuer: issuer };
+export function withManagerState(node: Node, status: ConsensusStatus): Node {
   const { managerStatus } = node;
-  if (managerStatus === undefined) return shown;
+  if (managerStatus === undefined) return node;
   const leader = managerStatus.raftId !== '' && managerStatus.raftId === status.leaderRaftId;
   const member = status.members.find((one) => one.member.raftId === managerStatus.raftId);
   const active = member?.active ?? false;
   const reachable =
     leader || active || (!status.isLeader && node.status?.state === NodeState.READY);
-  return { ...shown, managerStatus: { ...managerStatus, leader, reachable } };
+  return { ...node, managerStatus: { ...managerStatus, leader, reachable } };
 }

@@ -32,14 +32,20 @@ export function redact(object: StoreObject): StoreObject {
 }
 
 export function redactCluster(cluster: Cluster): Cluster {
-  const certificatePem = cluster.rootCa?.certificatePem;
+  const { rootCa } = cluster;
+  if (rootCa === undefined) return { ...cluster, unlockKey: Buffer.alloc(0) };
+  const { certificatePem, rotation, former } = rootCa;
   return {
     ...cluster,
     unlockKey: Buffer.alloc(0),
-    rootCa:
-      certificatePem === undefined
-        ? undefined
-        : { certificatePem, keyPem: '', workerSecret: '', managerSecret: '' },
+    rootCa: {
+      certificatePem,
+      keyPem: '',
+      workerSecret: '',
+      managerSecret: '',
+      rotation: rotation && { ...rotation, keyPem: '' },
+      former,
+    },
   };
 }
 

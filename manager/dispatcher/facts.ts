@@ -1,6 +1,7 @@
 import type { ManagerPeer, SessionUpdate } from '../../shared/gen/shoal/v1/dispatcher.ts';
 import { Node } from '../../shared/gen/shoal/v1/objects.ts';
 import { sameValue } from '../../shared/model/equal.ts';
+import { signingRoot, trustedRootsPem, validityMsOf } from '../ca/trust.ts';
 import type { ChangeBatch, ReadView } from '../store/types.ts';
 import { heartbeatPeriodMs } from './heartbeat.ts';
 
@@ -8,6 +9,9 @@ import { heartbeatPeriodMs } from './heartbeat.ts';
 export type ClusterFacts = Readonly<{
   managers: readonly ManagerPeer[];
   rootCaPem: string;
+  signingRootPem: string;
+  certificateValidityMs: number;
+  renewWithinMs: number;
   dataPathPort: number;
   heartbeatPeriodMs: number;
 }>;
@@ -21,12 +25,28 @@ export function factsOf(view: ReadView): ClusterFacts {
   // The table has no order of its own, and an order that changes is no news.
   managers.sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
   const cluster = view.cluster();
+  const root = cluster?.rootCa;
   return {
     managers,
-    rootCaPem: cluster?.rootCa?.certificatePem ?? '',
+    rootCaPem: root === undefined ? '' : trustedRootsPem(root),
+    signingRootPem: root === undefined ? '' : signingRoot(root).certificatePem,
+    certificateValidityMs: validityMsOf(cluster?.spec?.nodeCertExpiryNs),
+    renewWithinMs: renewWithinMs(view.count('node')),
     dataPathPort: cluster?.dataPathPort ?? 0,
     heartbeatPeriodMs: heartbeatPeriodMs(view, managers.length),
   };
+}
+
+const RENEWAL_SPREAD_MS = 20;
+const RENEWAL_LEAST_MS = 500;
+
+/**
+ * Time over which renewals that are asked for are spread: a signature and a write each, for all nodes. In powers of
+ * two, so that a node which joins is no news to the others.
+ */
+function renewWithinMs(nodes: number): number {
+  const atMostMs = RENEWAL_SPREAD_MS * 2 ** Math.ceil(Math.log2(Math.max(1, nodes)));
+  return Math.max(RENEWAL_LEAST_MS, atMostMs);
 }
 
 /** Whether `factsOf` may say something else after these changes. */
@@ -46,6 +66,9 @@ export function updateFor(node: Node, facts: ClusterFacts): SessionUpdate {
     node: Node.fromPartial({ id, ...(meta && { meta }), ...(spec && { spec }), certificateRole }),
     managers: [...facts.managers],
     rootCaPem: facts.rootCaPem,
+    signingRootPem: facts.signingRootPem,
+    certificateValidityMs: facts.certificateValidityMs,
+    renewWithinMs: facts.renewWithinMs,
     dataPathPort: facts.dataPathPort,
     heartbeatPeriodMs: facts.heartbeatPeriodMs,
   };

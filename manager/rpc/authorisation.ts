@@ -33,6 +33,7 @@ export const ACCESS: Readonly<Record<MethodPath, readonly CallerKind[]>> = {
   '/shoal.v1.CertificateAuthority/GetRootCertificate': ANYONE,
   '/shoal.v1.CertificateAuthority/IssueNodeCertificate': ANYONE, // the join token authorises
   '/shoal.v1.CertificateAuthority/RenewNodeCertificate': NODES,
+  '/shoal.v1.CertificateAuthority/RecoverNodeCertificate': ANYONE, // the key of a former certificate authorises
 
   '/shoal.v1.Dispatcher/Session': NODES,
   '/shoal.v1.Dispatcher/PublishLogs': NODES,

@@ -1,3 +1,4 @@
+import { localRoots } from '../../manager/ca/io/roots.ts';
 import { Control } from '../../manager/control/control.ts';
 import type { TableName, Tables } from '../../manager/store/types.ts';
 import {
@@ -41,6 +42,7 @@ export async function controlFixture(
       digests.push(pem);
       return 'd'.repeat(50);
     },
+    roots: localRoots,
   });
 
   const create = async (object: CreateRequest['object']) => idOf(await control.create({ object }));

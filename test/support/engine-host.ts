@@ -24,6 +24,7 @@ import type {
 import { HealthBook } from '../../agent/task/health-book.ts';
 import { LocalVolumes } from '../../agent/volume/io/local-volumes.ts';
 import { runAllocator } from '../../manager/allocator/runner.ts';
+import { localRoots } from '../../manager/ca/io/roots.ts';
 import { Control } from '../../manager/control/control.ts';
 import { runOrchestrator } from '../../manager/orchestrator/runner.ts';
 import { runScheduler } from '../../manager/scheduler/runner.ts';
@@ -112,6 +113,7 @@ export class EngineHost {
       random: systemRandom,
       log: silentLog,
       rootDigest: () => 'd'.repeat(50),
+      roots: localRoots,
     });
     this.self = namedNode('h1', NodeRole.MANAGER);
     this.standing = {

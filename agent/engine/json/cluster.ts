@@ -15,6 +15,7 @@ import {
 import { metaFields } from './meta.ts';
 import type { TlsInfo } from './node.ts';
 import { logDriver } from './task-spec.ts';
+import { tlsInfo } from './tls-info.ts';
 
 type WireRaft = Pick<
   ClusterSpec,
@@ -30,7 +31,7 @@ type WireSpec = {
   orchestration: { taskHistoryLimit: number | undefined };
   raft: WireRaft;
   dispatcher: { heartbeatNs: number };
-  ca: { expiryNs: number };
+  ca: { expiryNs: number; forceRotate: number };
   tasks: { logDriver: LogDriver | undefined };
   encryption: { autolock: boolean };
 };
@@ -64,12 +65,13 @@ export const clusterSpec: Codec<ClusterSpec> = via(
     ],
     ca: [
       'CAConfig',
-      struct<{ expiryNs: number }>({ expiryNs: ['NodeCertExpiry', sparse(int64)] }, [
-        'ExternalCAs',
-        'SigningCACert',
-        'SigningCAKey',
-        'ForceRotate',
-      ]),
+      struct<WireSpec['ca']>(
+        {
+          expiryNs: ['NodeCertExpiry', sparse(int64)],
+          forceRotate: ['ForceRotate', sparse(int64)],
+        },
+        ['ExternalCAs'],
+      ),
     ],
     tasks: [
       'TaskDefaults',
@@ -87,6 +89,7 @@ export const clusterSpec: Codec<ClusterSpec> = via(
     ...raft,
     dispatcherHeartbeatNs: dispatcher.heartbeatNs,
     nodeCertExpiryNs: ca.expiryNs,
+    forceRotate: ca.forceRotate,
     autolockManagers: encryption.autolock,
     defaultLogDriver: tasks.logDriver,
   }),
@@ -96,33 +99,54 @@ export const clusterSpec: Codec<ClusterSpec> = via(
     orchestration: { taskHistoryLimit: spec.taskHistoryLimit },
     raft: spec,
     dispatcher: { heartbeatNs: spec.dispatcherHeartbeatNs },
-    ca: { expiryNs: spec.nodeCertExpiryNs },
+    ca: { expiryNs: spec.nodeCertExpiryNs, forceRotate: spec.forceRotate },
     tasks: { logDriver: spec.defaultLogDriver },
     encryption: { autolock: spec.autolockManagers },
   }),
 );
 
+/** A root that a client gives the cluster: beside the spec, because its key is never shown again. */
+const givenRoot = struct<{ ca: { certificatePem: string; keyPem: string } }>({
+  ca: [
+    'CAConfig',
+    struct<{ certificatePem: string; keyPem: string }>({
+      certificatePem: ['SigningCACert', text],
+      keyPem: ['SigningCAKey', text],
+    }),
+  ],
+});
+
+export function givenRootOf(json: unknown): { certificatePem: string; keyPem: string } {
+  return givenRoot.decode(json, '').ca;
+}
+
+/**
+ * What nodes trust and who issues their certificates. While a root is rotated the issuer is the next root, and the
+ * trusted one still the old: a node is done when it shows the same as the cluster.
+ */
+export function clusterTls(cluster: Cluster | undefined): TlsInfo {
+  const root = cluster?.rootCa;
+  const info = tlsInfo(root?.certificatePem ?? '');
+  if (root?.rotation === undefined) return info;
+  return { ...tlsInfo(root.rotation.certificatePem), TrustRoot: info.TrustRoot };
+}
+
 /** The cluster as `GET /info` shows it; `GET /swarm` adds the join tokens. */
-export function clusterJson(cluster: Cluster, tls: TlsInfo) {
+export function clusterJson(cluster: Cluster) {
   return {
     ...metaFields(cluster),
     Spec: clusterSpec.encode(cluster.spec ?? clusterSpec.decode(undefined, '')),
-    TLSInfo: tls,
-    RootRotationInProgress: false,
+    TLSInfo: clusterTls(cluster),
+    RootRotationInProgress: cluster.rootCa?.rotation !== undefined,
     DataPathPort: cluster.dataPathPort,
     DefaultAddrPool: cluster.defaultAddressPools,
     SubnetSize: cluster.subnetSize,
   };
 }
 
-export function swarmJson(info: ClusterInfo, tls: TlsInfo): Record<string, unknown> {
+export function swarmJson(info: ClusterInfo): Record<string, unknown> {
   return {
-    ...(info.cluster && clusterJson(info.cluster, tls)),
+    ...(info.cluster && clusterJson(info.cluster)),
     JoinTokens: { Worker: info.workerToken, Manager: info.managerToken },
   };
-}
-
-/** Digest of the root certificate that a join token pins: `SWMTKN-1-<digest>-<secret>`. */
-export function issuerOfToken(token: string): string {
-  return token.split('-')[2] ?? '';
 }

@@ -42,11 +42,11 @@ export type TlsInfo = Readonly<{
   CertIssuerPublicKey: string;
 }>;
 
-/**
- * A node as `GET /nodes/{id}` shows it. `tls` is the cluster's; a node whose certificate has another
- * issuer than `issuer` shows none of it, so that the CLI says it needs rotation.
- */
-export function nodeJson(node: Node, tls?: { info: TlsInfo; issuer: string }) {
+/** The cluster's: what it shows, and digests of the root that is trusted and of the one that signs. */
+export type ClusterTls = Readonly<{ info: TlsInfo; rootDigest: string; issuerDigest: string }>;
+
+/** A node as `GET /nodes/{id}` shows it. */
+export function nodeJson(node: Node, tls?: ClusterTls) {
   const manager = node.managerStatus;
   const description = node.description;
   return {
@@ -73,9 +73,18 @@ export function nodeJson(node: Node, tls?: { info: TlsInfo; issuer: string }) {
   };
 }
 
-function tlsOf(node: Node, tls: { info: TlsInfo; issuer: string }): TlsInfo {
-  if (node.certificateIssuer === '' || node.certificateIssuer === tls.issuer) return tls.info;
-  return { TrustRoot: '', CertIssuerSubject: node.certificateIssuer, CertIssuerPublicKey: '' };
+/**
+ * The node's own material as it reports it, in the cluster's terms where it is the cluster's: the CLI compares the
+ * two to say "Ready" or "Needs Rotation", and counts the nodes that follow a rotation. Empty when it reported none.
+ */
+function tlsOf(node: Node, { info, rootDigest, issuerDigest }: ClusterTls): TlsInfo {
+  const own = node.description?.tls;
+  if (own === undefined) return { TrustRoot: '', CertIssuerSubject: '', CertIssuerPublicKey: '' };
+  const trustsOnly = own.rootDigests.length === 1 && own.rootDigests[0] === rootDigest;
+  const TrustRoot = trustsOnly ? info.TrustRoot : '';
+  if (own.issuerDigest === issuerDigest) return { ...info, TrustRoot };
+  const other = Buffer.from(own.issuerDigest).toString('base64');
+  return { TrustRoot, CertIssuerSubject: other, CertIssuerPublicKey: '' };
 }
 
 function descriptionJson(description: NodeDescription) {

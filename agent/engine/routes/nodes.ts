@@ -3,17 +3,14 @@ import { Node } from '../../../shared/gen/shoal/v1/objects.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type Filters, parseFilters, valuesIn } from '../filters.ts';
 import { type Call, empty, isTrue, json, type Reply } from '../http.ts';
-import { issuerOfToken } from '../json/cluster.ts';
-import { nodeJson, nodeSpec, role, type TlsInfo } from '../json/node.ts';
-import { tlsInfo } from '../json/tls-info.ts';
+import { clusterTls } from '../json/cluster.ts';
+import { type ClusterTls, nodeJson, nodeSpec, role } from '../json/node.ts';
 import type { Route } from '../router.ts';
 import { versionOf } from './common.ts';
 
 const NODE_FILTERS = ['id', 'label', 'node.label', 'membership', 'name', 'role'];
 /** The root changes when it is rotated; pollers of `GET /nodes` come five times a second. */
-const TLS_INFO_MS = 5000;
-
-type Tls = { info: TlsInfo; issuer: string };
+const TLS_INFO_MS = 1000;
 
 export function nodeRoutes(deps: EngineDeps): Route[] {
   const tls = rememberedTls(deps);
@@ -34,7 +31,7 @@ export function nodeRoutes(deps: EngineDeps): Route[] {
 async function list(
   deps: EngineDeps,
   call: Call,
-  tls: (signal: AbortSignal) => Promise<Tls>,
+  tls: (signal: AbortSignal) => Promise<ClusterTls>,
 ): Promise<Reply> {
   const filters = parseFilters(call.query, NODE_FILTERS);
   const control = deps.access.control();
@@ -79,15 +76,16 @@ async function remove(deps: EngineDeps, call: Call): Promise<Reply> {
 }
 
 /** The cluster's root as each node shows it, asked for at most once in a while. */
-function rememberedTls(deps: EngineDeps): (signal: AbortSignal) => Promise<Tls> {
-  let known: { tls: Tls; atMs: number } | undefined;
+function rememberedTls(deps: EngineDeps): (signal: AbortSignal) => Promise<ClusterTls> {
+  let known: { tls: ClusterTls; atMs: number } | undefined;
   return async (signal) => {
     const nowMs = deps.clock.monotonicMs();
     if (known === undefined || nowMs - known.atMs > TLS_INFO_MS) {
       const info = await deps.access.control().getCluster(signal);
       const tls = {
-        info: tlsInfo(info.cluster?.rootCa?.certificatePem ?? ''),
-        issuer: issuerOfToken(info.workerToken),
+        info: clusterTls(info.cluster),
+        rootDigest: info.rootDigest,
+        issuerDigest: info.signingRootDigest,
       };
       known = { tls, atMs: nowMs };
     }

@@ -3,9 +3,8 @@ import { formatUnlockKey } from '../../../shared/pki/unlock-key.ts';
 import { type Codec, flag, struct, text, texts, uint32 } from '../codec.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type Call, empty, errorAnswer, HttpError, isTrue, json, type Reply } from '../http.ts';
-import { clusterSpec, swarmJson } from '../json/cluster.ts';
+import { clusterSpec, givenRootOf, swarmJson } from '../json/cluster.ts';
 import { availability } from '../json/node.ts';
-import { tlsInfo } from '../json/tls-info.ts';
 import type { Route } from '../router.ts';
 import type { InitRequest, JoinRequest } from '../types.ts';
 import { versionOf } from './common.ts';
@@ -52,13 +51,16 @@ export function swarmRoutes(deps: EngineDeps): Route[] {
 
 async function inspect(deps: EngineDeps, call: Call): Promise<Reply> {
   const info = await deps.access.control().getCluster(call.signal);
-  return json(swarmJson(info, tlsInfo(info.cluster?.rootCa?.certificatePem ?? '')));
+  return json(swarmJson(info));
 }
 
 async function init(deps: EngineDeps, call: Call): Promise<Reply> {
   const request = initRequest.decode(await call.json(), '');
   // Judged here, before anything is made: a spec that cannot be served starts no cluster.
   clusterSpec.decode(request.spec, 'Spec');
+  if (givenRootOf(request.spec).certificatePem !== '') {
+    throw new HttpError(400, 'Spec.CAConfig.SigningCACert: change it later, by swarm ca --rotate');
+  }
   const nodeId = await asSwarm(() =>
     deps.membership.init(
       { ...request, listenAddress: request.listenAddress || DEFAULT_LISTEN_ADDRESS },
@@ -93,7 +95,9 @@ async function leave(deps: EngineDeps, call: Call): Promise<Reply> {
 }
 
 async function update(deps: EngineDeps, call: Call): Promise<Reply> {
-  const spec = clusterSpec.decode(await call.json(), '');
+  const body = await call.json();
+  const spec = clusterSpec.decode(body, '');
+  const root = givenRootOf(body);
   const version = versionOf(call, 'swarm');
   await deps.access.control().updateCluster(
     {
@@ -102,6 +106,8 @@ async function update(deps: EngineDeps, call: Call): Promise<Reply> {
       rotateWorkerToken: isTrue(call.query.get('rotateWorkerToken')),
       rotateManagerToken: isTrue(call.query.get('rotateManagerToken')),
       rotateUnlockKey: isTrue(call.query.get('rotateManagerUnlockKey')),
+      rootCertificatePem: root.certificatePem,
+      rootKeyPem: root.keyPem,
     },
     call.signal,
   );

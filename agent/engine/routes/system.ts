@@ -7,7 +7,6 @@ import { type Call, json, type Reply } from '../http.ts';
 import { clusterJson } from '../json/cluster.ts';
 import { containerSummaryJson } from '../json/container.ts';
 import { imageSummaryJson } from '../json/image.ts';
-import { tlsInfo } from '../json/tls-info.ts';
 import { volumeJson } from '../json/volume.ts';
 import type { Route } from '../router.ts';
 import type { NodeStanding } from '../types.ts';
@@ -201,7 +200,7 @@ async function swarmInfoJson(deps: EngineDeps, standing: NodeStanding, signal: A
         : standing.remoteManagers.map(({ nodeId, address }) => ({ NodeID: nodeId, Addr: address })),
     ...(info && { Nodes: info.nodes, Managers: info.managers }),
     ...(cluster && {
-      Cluster: clusterJson(cluster, tlsInfo(cluster.rootCa?.certificatePem ?? '')),
+      Cluster: clusterJson(cluster),
     }),
   };
 }

@@ -36,6 +36,7 @@ export function completeClusterSpec(given: ClusterSpec, before: ClusterSpec): Cl
     heartbeatTick: given.heartbeatTick || before.heartbeatTick,
     dispatcherHeartbeatNs: given.dispatcherHeartbeatNs || before.dispatcherHeartbeatNs,
     nodeCertExpiryNs: given.nodeCertExpiryNs || before.nodeCertExpiryNs,
+    forceRotate: given.forceRotate || before.forceRotate,
   };
 }
 

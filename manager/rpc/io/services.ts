@@ -261,6 +261,11 @@ function authorityHandlers(methods: Methods, authority: CertificateAuthority) {
         authority.renew(nodeId, csrPem, signal),
       ),
     ),
+    recoverNodeCertificate: handleUnary(
+      methods.onLeader(service.recoverNodeCertificate, (request, signal) =>
+        authority.recover(request, signal),
+      ),
+    ),
   } satisfies Parameters<typeof RpcServer.prototype.serve<typeof service>>[1];
 }
 

@@ -59,6 +59,30 @@ export function createRootCa(commonName = 'swarm-ca', nowMs = Date.now()): KeyAn
   return { certificatePem: signWith(privateKey, body, CERTIFICATE), keyPem: keyToPem(privateKey) };
 }
 
+/**
+ * The key of `next` in a certificate by `root`: who trusts only `root` believes by it what `next` issued. Lives
+ * as long as the shorter of the two.
+ */
+export function crossSign(nextPem: string, root: KeyAndCertificate, nowMs = Date.now()): string {
+  const next = new X509Certificate(derOf(nextPem));
+  const rootBytes = derOf(root.certificatePem);
+  const issuer = new X509Certificate(rootBytes);
+  const publicKey = next.publicKey.export({ type: 'spki', format: 'der' });
+  const body = certificateBody({
+    serial: newSerial(),
+    issuer: subjectOf(rootBytes),
+    subject: subjectOf(derOf(nextPem)),
+    notBeforeMs: nowMs - 3_600_000,
+    notAfterMs: Math.min(Date.parse(next.validTo), Date.parse(issuer.validTo)),
+    publicKey,
+    subjectKeyId: keyIdOf(publicKey),
+    authorityKeyId: keyIdOf(issuer.publicKey.export({ type: 'spki', format: 'der' })),
+    isAuthority: true,
+    dnsNames: [],
+  });
+  return signWith(createPrivateKey(root.keyPem), body, CERTIFICATE);
+}
+
 /** A new P-256 key and a request for it. The request's name says nothing: the CA fills it. */
 export function createKeyAndCsr(): { keyPem: string; csrPem: string } {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: CURVE });

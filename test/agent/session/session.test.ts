@@ -11,6 +11,7 @@ import {
   type AgentMessage,
   Assignments,
   ManagerMessage,
+  SessionUpdate,
 } from '../../../shared/gen/shoal/v1/dispatcher.ts';
 import { NodeDescription, TaskState, TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
 import { silentLog } from '../../../shared/log.ts';
@@ -331,13 +332,7 @@ test('managers that a session names are tried later', async (t) => {
     value: {
       sessionId: 's',
       heartbeatPeriodMs: 1_000,
-      update: {
-        node: undefined,
-        managers: [{ nodeId: 'x', address: 'new:2377' }],
-        rootCaPem: '',
-        dataPathPort: 0,
-        heartbeatPeriodMs: 0,
-      },
+      update: SessionUpdate.fromPartial({ managers: [{ nodeId: 'x', address: 'new:2377' }] }),
     },
   });
   await settle();

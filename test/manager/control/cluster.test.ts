@@ -86,6 +86,8 @@ test('the cluster is shown with its tokens and without its secrets', async (t) =
     keyPem: '',
     workerSecret: '',
     managerSecret: '',
+    rotation: undefined,
+    former: [],
   });
   t.is(info.workerToken, `SWMTKN-1-${'d'.repeat(50)}-w`);
   t.is(info.managerToken, `SWMTKN-1-${'d'.repeat(50)}-m`);

@@ -112,9 +112,9 @@ test('a node removed with more tasks than one transaction holds goes with all of
   t.deepEqual([...states], [TaskState.ORPHANED]);
 });
 
-test('nodes are shown with who leads, who is reachable and who issued the certificate', async (t) => {
+test('nodes are shown with who leads and who is reachable', async (t) => {
   const nodes = ['1', '2', '3'].map((raftId) => manager(raftId, `m${raftId}`));
-  const { list, consensus, digests } = await controlFixture({ node: [...nodes, nodeFixture()] });
+  const { list, consensus } = await controlFixture({ node: [...nodes, nodeFixture()] });
   const three = members(['1', 'm1', true], ['2', 'm2', true], ['3', 'm3', false]);
   consensus.setStatus({ leaderRaftId: '1', members: three });
   const shown = async () =>
@@ -131,7 +131,4 @@ test('nodes are shown with who leads, who is reachable and who issued the certif
   const heard = members(['1', 'm1', true], ['2', 'm2', true], ['3', 'm3', false]);
   consensus.setStatus({ isLeader: false, members: heard });
   t.deepEqual((await shown())[2], [false, true]);
-  const { objects } = await list('node');
-  t.true(objects.every((object) => asNode(object)?.certificateIssuer === 'd'.repeat(50)));
-  t.is(digests.length, 1, 'the root is hashed once');
 });

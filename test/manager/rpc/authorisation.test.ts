@@ -24,6 +24,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   'CertificateAuthority/GetRootCertificate': '        yes yes yes yes',
   'CertificateAuthority/IssueNodeCertificate': '      yes yes yes yes',
   'CertificateAuthority/RenewNodeCertificate': '      no  yes yes yes',
+  'CertificateAuthority/RecoverNodeCertificate': '    yes yes yes yes',
   'Dispatcher/Session': '                             no  yes yes yes',
   'Dispatcher/PublishLogs': '                         no  yes yes yes',
   'Control/Get': '                                    no  no  yes yes',

@@ -8,6 +8,7 @@ import { grpcManagerLink } from '../../../agent/session/io/manager-link.ts';
 import { ManagerDirectory } from '../../../agent/session/managers.ts';
 import { AgentSession } from '../../../agent/session/session.ts';
 import type { SessionHandler } from '../../../agent/session/types.ts';
+import { localRoots } from '../../../manager/ca/io/roots.ts';
 import { Control } from '../../../manager/control/control.ts';
 import { createManagerServices } from '../../../manager/rpc/io/services.ts';
 import { Store } from '../../../manager/store/store.ts';
@@ -82,7 +83,7 @@ async function startManager(t: ExecutionContext) {
   const deps = { store, consensus, clock: systemClock, random: systemRandom, log: silentLog };
   const writer = new StoreWriter(deps);
   const identity = identityOf(MANAGER, 'manager');
-  const control = new Control({ ...deps, writer, rootDigest });
+  const control = new Control({ ...deps, writer, rootDigest, roots: localRoots });
   const services = createManagerServices({ ...deps, writer, identity, control });
   const server = new RpcServer({ identity });
   services.register(server);

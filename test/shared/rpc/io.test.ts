@@ -144,6 +144,9 @@ test.beforeEach(async (t) => {
     renewNodeCertificate: handleUnary(() => {
       throw new ShoalError('unimplemented', 'not here');
     }),
+    recoverNodeCertificate: handleUnary(() => {
+      throw new ShoalError('unimplemented', 'not here');
+    }),
   });
   const folder = await mkdtemp(join(tmpdir(), 'shoal-rpc-'));
   const port = await rpc.listen('127.0.0.1:0');

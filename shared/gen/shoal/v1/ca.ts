@@ -38,6 +38,17 @@ export interface RenewNodeCertificateRequest {
   csrPem: string;
 }
 
+export interface RecoverNodeCertificateRequest {
+  csrPem: string;
+  /** The certificate that is taken no more. */
+  certificatePem: string;
+  /**
+   * By its key, over the request: see shared/pki/recovery.ts. A replay gains nothing, since the
+   * answer is a certificate for the key in the request.
+   */
+  signature: Buffer;
+}
+
 export interface NodeCertificate {
   nodeId: string;
   role: NodeRole;
@@ -279,6 +290,85 @@ export const RenewNodeCertificateRequest: MessageFns<RenewNodeCertificateRequest
   },
 };
 
+function createBaseRecoverNodeCertificateRequest(): RecoverNodeCertificateRequest {
+  return { csrPem: "", certificatePem: "", signature: Buffer.alloc(0) };
+}
+
+export const RecoverNodeCertificateRequest: MessageFns<RecoverNodeCertificateRequest> = {
+  encode(message: RecoverNodeCertificateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.csrPem !== "") {
+      writer.uint32(10).string(message.csrPem);
+    }
+    if (message.certificatePem !== "") {
+      writer.uint32(18).string(message.certificatePem);
+    }
+    if (message.signature.length !== 0) {
+      writer.uint32(26).bytes(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RecoverNodeCertificateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRecoverNodeCertificateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.csrPem = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.certificatePem = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.signature = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RecoverNodeCertificateRequest>): RecoverNodeCertificateRequest {
+    return RecoverNodeCertificateRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RecoverNodeCertificateRequest>): RecoverNodeCertificateRequest {
+    const message = createBaseRecoverNodeCertificateRequest();
+    message.csrPem = object.csrPem ?? "";
+    message.certificatePem = object.certificatePem ?? "";
+    message.signature = object.signature ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
 function createBaseNodeCertificate(): NodeCertificate {
   return { nodeId: "", role: 0, clusterId: "", certificatePem: "", rootCaPem: "", managers: [] };
 }
@@ -427,6 +517,20 @@ export const CertificateAuthorityService = {
     responseSerialize: (value: NodeCertificate): Buffer => Buffer.from(NodeCertificate.encode(value).finish()),
     responseDeserialize: (value: Buffer): NodeCertificate => NodeCertificate.decode(value),
   },
+  /**
+   * For a node whose certificate TLS takes no more (expired, or of a former root): the key of that
+   * certificate authorises, when it is the one that the cluster knows the node by.
+   */
+  recoverNodeCertificate: {
+    path: "/shoal.v1.CertificateAuthority/RecoverNodeCertificate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RecoverNodeCertificateRequest): Buffer =>
+      Buffer.from(RecoverNodeCertificateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RecoverNodeCertificateRequest => RecoverNodeCertificateRequest.decode(value),
+    responseSerialize: (value: NodeCertificate): Buffer => Buffer.from(NodeCertificate.encode(value).finish()),
+    responseDeserialize: (value: Buffer): NodeCertificate => NodeCertificate.decode(value),
+  },
 } as const;
 
 export interface CertificateAuthorityServer extends UntypedServiceImplementation {
@@ -434,6 +538,11 @@ export interface CertificateAuthorityServer extends UntypedServiceImplementation
   issueNodeCertificate: handleUnaryCall<IssueNodeCertificateRequest, NodeCertificate>;
   /** With the node's present certificate: a new one, of the role the cluster holds for it now. */
   renewNodeCertificate: handleUnaryCall<RenewNodeCertificateRequest, NodeCertificate>;
+  /**
+   * For a node whose certificate TLS takes no more (expired, or of a former root): the key of that
+   * certificate authorises, when it is the one that the cluster knows the node by.
+   */
+  recoverNodeCertificate: handleUnaryCall<RecoverNodeCertificateRequest, NodeCertificate>;
 }
 
 export interface CertificateAuthorityClient extends Client {
@@ -479,6 +588,25 @@ export interface CertificateAuthorityClient extends Client {
   ): ClientUnaryCall;
   renewNodeCertificate(
     request: RenewNodeCertificateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: NodeCertificate) => void,
+  ): ClientUnaryCall;
+  /**
+   * For a node whose certificate TLS takes no more (expired, or of a former root): the key of that
+   * certificate authorises, when it is the one that the cluster knows the node by.
+   */
+  recoverNodeCertificate(
+    request: RecoverNodeCertificateRequest,
+    callback: (error: ServiceError | null, response: NodeCertificate) => void,
+  ): ClientUnaryCall;
+  recoverNodeCertificate(
+    request: RecoverNodeCertificateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: NodeCertificate) => void,
+  ): ClientUnaryCall;
+  recoverNodeCertificate(
+    request: RecoverNodeCertificateRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: NodeCertificate) => void,

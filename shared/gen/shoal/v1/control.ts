@@ -134,6 +134,9 @@ export interface ClusterInfo {
   nodes: number;
   managers: number;
   leaderId: string;
+  /** Digests of the root that nodes trust and of the one that signs: another one during a rotation. */
+  rootDigest: string;
+  signingRootDigest: string;
 }
 
 export interface UpdateClusterRequest {
@@ -142,6 +145,9 @@ export interface UpdateClusterRequest {
   rotateWorkerToken: boolean;
   rotateManagerToken: boolean;
   rotateUnlockKey: boolean;
+  /** A root to change to, certificate and key; else the cluster makes one when it is asked to rotate. */
+  rootCertificatePem: string;
+  rootKeyPem: string;
 }
 
 export interface FollowUnlockKeyRequest {
@@ -1266,7 +1272,16 @@ export const GetClusterRequest: MessageFns<GetClusterRequest> = {
 };
 
 function createBaseClusterInfo(): ClusterInfo {
-  return { cluster: undefined, workerToken: "", managerToken: "", nodes: 0, managers: 0, leaderId: "" };
+  return {
+    cluster: undefined,
+    workerToken: "",
+    managerToken: "",
+    nodes: 0,
+    managers: 0,
+    leaderId: "",
+    rootDigest: "",
+    signingRootDigest: "",
+  };
 }
 
 export const ClusterInfo: MessageFns<ClusterInfo> = {
@@ -1288,6 +1303,12 @@ export const ClusterInfo: MessageFns<ClusterInfo> = {
     }
     if (message.leaderId !== "") {
       writer.uint32(50).string(message.leaderId);
+    }
+    if (message.rootDigest !== "") {
+      writer.uint32(58).string(message.rootDigest);
+    }
+    if (message.signingRootDigest !== "") {
+      writer.uint32(66).string(message.signingRootDigest);
     }
     return writer;
   },
@@ -1353,6 +1374,22 @@ export const ClusterInfo: MessageFns<ClusterInfo> = {
             message.leaderId = reader.string();
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.rootDigest = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.signingRootDigest = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1378,12 +1415,22 @@ export const ClusterInfo: MessageFns<ClusterInfo> = {
     message.nodes = object.nodes ?? 0;
     message.managers = object.managers ?? 0;
     message.leaderId = object.leaderId ?? "";
+    message.rootDigest = object.rootDigest ?? "";
+    message.signingRootDigest = object.signingRootDigest ?? "";
     return message;
   },
 };
 
 function createBaseUpdateClusterRequest(): UpdateClusterRequest {
-  return { version: 0, spec: undefined, rotateWorkerToken: false, rotateManagerToken: false, rotateUnlockKey: false };
+  return {
+    version: 0,
+    spec: undefined,
+    rotateWorkerToken: false,
+    rotateManagerToken: false,
+    rotateUnlockKey: false,
+    rootCertificatePem: "",
+    rootKeyPem: "",
+  };
 }
 
 export const UpdateClusterRequest: MessageFns<UpdateClusterRequest> = {
@@ -1402,6 +1449,12 @@ export const UpdateClusterRequest: MessageFns<UpdateClusterRequest> = {
     }
     if (message.rotateUnlockKey !== false) {
       writer.uint32(40).bool(message.rotateUnlockKey);
+    }
+    if (message.rootCertificatePem !== "") {
+      writer.uint32(50).string(message.rootCertificatePem);
+    }
+    if (message.rootKeyPem !== "") {
+      writer.uint32(58).string(message.rootKeyPem);
     }
     return writer;
   },
@@ -1459,6 +1512,22 @@ export const UpdateClusterRequest: MessageFns<UpdateClusterRequest> = {
             message.rotateUnlockKey = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.rootCertificatePem = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.rootKeyPem = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1483,6 +1552,8 @@ export const UpdateClusterRequest: MessageFns<UpdateClusterRequest> = {
     message.rotateWorkerToken = object.rotateWorkerToken ?? false;
     message.rotateManagerToken = object.rotateManagerToken ?? false;
     message.rotateUnlockKey = object.rotateUnlockKey ?? false;
+    message.rootCertificatePem = object.rootCertificatePem ?? "";
+    message.rootKeyPem = object.rootKeyPem ?? "";
     return message;
   },
 };

@@ -91,6 +91,12 @@ export interface SessionUpdate {
   rootCaPem: string;
   dataPathPort: number;
   heartbeatPeriodMs: number;
+  /** The root that certificates are issued by now: a node with another one's asks for a new one. */
+  signingRootPem: string;
+  /** Life of certificates issued now; a node whose certificate lives longer asks for a new one. */
+  certificateValidityMs: number;
+  /** Asking is spread by chance over this time. */
+  renewWithinMs: number;
 }
 
 export interface ReportAck {
@@ -850,7 +856,16 @@ export const Welcome: MessageFns<Welcome> = {
 };
 
 function createBaseSessionUpdate(): SessionUpdate {
-  return { node: undefined, managers: [], rootCaPem: "", dataPathPort: 0, heartbeatPeriodMs: 0 };
+  return {
+    node: undefined,
+    managers: [],
+    rootCaPem: "",
+    dataPathPort: 0,
+    heartbeatPeriodMs: 0,
+    signingRootPem: "",
+    certificateValidityMs: 0,
+    renewWithinMs: 0,
+  };
 }
 
 export const SessionUpdate: MessageFns<SessionUpdate> = {
@@ -869,6 +884,15 @@ export const SessionUpdate: MessageFns<SessionUpdate> = {
     }
     if (message.heartbeatPeriodMs !== 0) {
       writer.uint32(40).int64(message.heartbeatPeriodMs);
+    }
+    if (message.signingRootPem !== "") {
+      writer.uint32(50).string(message.signingRootPem);
+    }
+    if (message.certificateValidityMs !== 0) {
+      writer.uint32(56).int64(message.certificateValidityMs);
+    }
+    if (message.renewWithinMs !== 0) {
+      writer.uint32(64).int64(message.renewWithinMs);
     }
     return writer;
   },
@@ -926,6 +950,30 @@ export const SessionUpdate: MessageFns<SessionUpdate> = {
             message.heartbeatPeriodMs = longToNumber(reader.int64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.signingRootPem = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.certificateValidityMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.renewWithinMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -948,6 +996,9 @@ export const SessionUpdate: MessageFns<SessionUpdate> = {
     message.rootCaPem = object.rootCaPem ?? "";
     message.dataPathPort = object.dataPathPort ?? 0;
     message.heartbeatPeriodMs = object.heartbeatPeriodMs ?? 0;
+    message.signingRootPem = object.signingRootPem ?? "";
+    message.certificateValidityMs = object.certificateValidityMs ?? 0;
+    message.renewWithinMs = object.renewWithinMs ?? 0;
     return message;
   },
 };

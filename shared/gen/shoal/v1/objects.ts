@@ -461,11 +461,22 @@ export interface NodeDescription {
   dataPathAddress: string;
   /** Largest inner packet the underlay carries, after VXLAN's overhead. */
   overlayMtu: number;
+  tls?: NodeTls | undefined;
 }
 
 export interface NodeDescription_EngineLabelsEntry {
   key: string;
   value: string;
+}
+
+/** What a node has on its disk and uses, by digests as join tokens have them. */
+export interface NodeTls {
+  /** The root that its certificate was issued by. */
+  issuerDigest: string;
+  /** The roots it trusts. */
+  rootDigests: string[];
+  /** Of its certificate's public key. */
+  keyDigest: string;
 }
 
 export interface NodeStatus {
@@ -497,8 +508,8 @@ export interface Node {
     | undefined;
   /** Role of the certificate issued last. */
   certificateRole: NodeRole;
-  /** Filled in answers only: digest of the issuer, for TLSInfo. */
-  certificateIssuer: string;
+  /** Of the public key in the certificate issued last. */
+  certificateKeyDigest: string;
 }
 
 export interface IpamConfig {
@@ -598,7 +609,11 @@ export interface ClusterSpec {
   dispatcherHeartbeatNs: number;
   nodeCertExpiryNs: number;
   autolockManagers: boolean;
-  defaultLogDriver?: LogDriver | undefined;
+  defaultLogDriver?:
+    | LogDriver
+    | undefined;
+  /** Another number than before asks for a new root certificate. */
+  forceRotate: number;
 }
 
 export interface ClusterSpec_LabelsEntry {
@@ -613,6 +628,28 @@ export interface RootCa {
   /** Secrets of the join tokens. */
   workerSecret: string;
   managerSecret: string;
+  /** Present while this root gives way to another one. */
+  rotation?:
+    | RootRotation
+    | undefined;
+  /** Roots before this one, the last one first: by them nodes that were off come back. */
+  former: FormerRoot[];
+}
+
+export interface RootRotation {
+  /** The next root. It signs already, and all nodes trust both. */
+  certificatePem: string;
+  keyPem: string;
+  /** The next root's key in a certificate by the present root, for nodes that know that one only. */
+  crossSignedPem: string;
+}
+
+export interface FormerRoot {
+  certificatePem: string;
+  /** The key of the root that followed, in a certificate by this one. */
+  crossSignedPem: string;
+  /** Milliseconds since 1970; from then on no certificate of this root brings a node back. */
+  untilMs: number;
 }
 
 export interface Cluster {
@@ -5274,6 +5311,7 @@ function createBaseNodeDescription(): NodeDescription {
     plugins: [],
     dataPathAddress: "",
     overlayMtu: 0,
+    tls: undefined,
   };
 }
 
@@ -5302,6 +5340,9 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     }
     if (message.overlayMtu !== 0) {
       writer.uint32(64).uint32(message.overlayMtu);
+    }
+    if (message.tls !== undefined) {
+      NodeTls.encode(message.tls, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -5386,6 +5427,14 @@ export const NodeDescription: MessageFns<NodeDescription> = {
             message.overlayMtu = reader.uint32();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.tls = NodeTls.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5423,6 +5472,7 @@ export const NodeDescription: MessageFns<NodeDescription> = {
     message.plugins = object.plugins?.map((e) => e) || [];
     message.dataPathAddress = object.dataPathAddress ?? "";
     message.overlayMtu = object.overlayMtu ?? 0;
+    message.tls = (object.tls !== undefined && object.tls !== null) ? NodeTls.fromPartial(object.tls) : undefined;
     return message;
   },
 };
@@ -5490,6 +5540,85 @@ export const NodeDescription_EngineLabelsEntry: MessageFns<NodeDescription_Engin
     const message = createBaseNodeDescription_EngineLabelsEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseNodeTls(): NodeTls {
+  return { issuerDigest: "", rootDigests: [], keyDigest: "" };
+}
+
+export const NodeTls: MessageFns<NodeTls> = {
+  encode(message: NodeTls, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.issuerDigest !== "") {
+      writer.uint32(10).string(message.issuerDigest);
+    }
+    for (const v of message.rootDigests) {
+      writer.uint32(18).string(v!);
+    }
+    if (message.keyDigest !== "") {
+      writer.uint32(26).string(message.keyDigest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeTls {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeTls();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.issuerDigest = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.rootDigests.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.keyDigest = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NodeTls>): NodeTls {
+    return NodeTls.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodeTls>): NodeTls {
+    const message = createBaseNodeTls();
+    message.issuerDigest = object.issuerDigest ?? "";
+    message.rootDigests = object.rootDigests?.map((e) => e) || [];
+    message.keyDigest = object.keyDigest ?? "";
     return message;
   },
 };
@@ -5685,7 +5814,7 @@ function createBaseNode(): Node {
     status: undefined,
     managerStatus: undefined,
     certificateRole: 0,
-    certificateIssuer: "",
+    certificateKeyDigest: "",
   };
 }
 
@@ -5712,8 +5841,8 @@ export const Node: MessageFns<Node> = {
     if (message.certificateRole !== 0) {
       writer.uint32(56).int32(message.certificateRole);
     }
-    if (message.certificateIssuer !== "") {
-      writer.uint32(66).string(message.certificateIssuer);
+    if (message.certificateKeyDigest !== "") {
+      writer.uint32(74).string(message.certificateKeyDigest);
     }
     return writer;
   },
@@ -5787,12 +5916,12 @@ export const Node: MessageFns<Node> = {
             message.certificateRole = reader.int32() as any;
             continue;
           }
-          case 8: {
-            if (tag !== 66) {
+          case 9: {
+            if (tag !== 74) {
               break;
             }
 
-            message.certificateIssuer = reader.string();
+            message.certificateKeyDigest = reader.string();
             continue;
           }
         }
@@ -5825,7 +5954,7 @@ export const Node: MessageFns<Node> = {
       ? ManagerStatus.fromPartial(object.managerStatus)
       : undefined;
     message.certificateRole = object.certificateRole ?? 0;
-    message.certificateIssuer = object.certificateIssuer ?? "";
+    message.certificateKeyDigest = object.certificateKeyDigest ?? "";
     return message;
   },
 };
@@ -6947,6 +7076,7 @@ function createBaseClusterSpec(): ClusterSpec {
     nodeCertExpiryNs: 0,
     autolockManagers: false,
     defaultLogDriver: undefined,
+    forceRotate: 0,
   };
 }
 
@@ -6987,6 +7117,9 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
     }
     if (message.defaultLogDriver !== undefined) {
       LogDriver.encode(message.defaultLogDriver, writer.uint32(98).fork()).join();
+    }
+    if (message.forceRotate !== 0) {
+      writer.uint32(104).int64(message.forceRotate);
     }
     return writer;
   },
@@ -7103,6 +7236,14 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
             message.defaultLogDriver = LogDriver.decode(reader, reader.uint32());
             continue;
           }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.forceRotate = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7142,6 +7283,7 @@ export const ClusterSpec: MessageFns<ClusterSpec> = {
     message.defaultLogDriver = (object.defaultLogDriver !== undefined && object.defaultLogDriver !== null)
       ? LogDriver.fromPartial(object.defaultLogDriver)
       : undefined;
+    message.forceRotate = object.forceRotate ?? 0;
     return message;
   },
 };
@@ -7214,7 +7356,7 @@ export const ClusterSpec_LabelsEntry: MessageFns<ClusterSpec_LabelsEntry> = {
 };
 
 function createBaseRootCa(): RootCa {
-  return { certificatePem: "", keyPem: "", workerSecret: "", managerSecret: "" };
+  return { certificatePem: "", keyPem: "", workerSecret: "", managerSecret: "", rotation: undefined, former: [] };
 }
 
 export const RootCa: MessageFns<RootCa> = {
@@ -7230,6 +7372,12 @@ export const RootCa: MessageFns<RootCa> = {
     }
     if (message.managerSecret !== "") {
       writer.uint32(34).string(message.managerSecret);
+    }
+    if (message.rotation !== undefined) {
+      RootRotation.encode(message.rotation, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.former) {
+      FormerRoot.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -7279,6 +7427,22 @@ export const RootCa: MessageFns<RootCa> = {
             message.managerSecret = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.rotation = RootRotation.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.former.push(FormerRoot.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7300,6 +7464,168 @@ export const RootCa: MessageFns<RootCa> = {
     message.keyPem = object.keyPem ?? "";
     message.workerSecret = object.workerSecret ?? "";
     message.managerSecret = object.managerSecret ?? "";
+    message.rotation = (object.rotation !== undefined && object.rotation !== null)
+      ? RootRotation.fromPartial(object.rotation)
+      : undefined;
+    message.former = object.former?.map((e) => FormerRoot.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRootRotation(): RootRotation {
+  return { certificatePem: "", keyPem: "", crossSignedPem: "" };
+}
+
+export const RootRotation: MessageFns<RootRotation> = {
+  encode(message: RootRotation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certificatePem !== "") {
+      writer.uint32(10).string(message.certificatePem);
+    }
+    if (message.keyPem !== "") {
+      writer.uint32(18).string(message.keyPem);
+    }
+    if (message.crossSignedPem !== "") {
+      writer.uint32(26).string(message.crossSignedPem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RootRotation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRootRotation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificatePem = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.keyPem = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.crossSignedPem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RootRotation>): RootRotation {
+    return RootRotation.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RootRotation>): RootRotation {
+    const message = createBaseRootRotation();
+    message.certificatePem = object.certificatePem ?? "";
+    message.keyPem = object.keyPem ?? "";
+    message.crossSignedPem = object.crossSignedPem ?? "";
+    return message;
+  },
+};
+
+function createBaseFormerRoot(): FormerRoot {
+  return { certificatePem: "", crossSignedPem: "", untilMs: 0 };
+}
+
+export const FormerRoot: MessageFns<FormerRoot> = {
+  encode(message: FormerRoot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certificatePem !== "") {
+      writer.uint32(10).string(message.certificatePem);
+    }
+    if (message.crossSignedPem !== "") {
+      writer.uint32(18).string(message.crossSignedPem);
+    }
+    if (message.untilMs !== 0) {
+      writer.uint32(24).int64(message.untilMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FormerRoot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFormerRoot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certificatePem = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.crossSignedPem = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.untilMs = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FormerRoot>): FormerRoot {
+    return FormerRoot.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FormerRoot>): FormerRoot {
+    const message = createBaseFormerRoot();
+    message.certificatePem = object.certificatePem ?? "";
+    message.crossSignedPem = object.crossSignedPem ?? "";
+    message.untilMs = object.untilMs ?? 0;
     return message;
   },
 };

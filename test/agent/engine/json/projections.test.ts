@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import test from 'ava';
 import fc from 'fast-check';
-import { clusterSpec, issuerOfToken } from '../../../../agent/engine/json/cluster.ts';
+import { clusterSpec, clusterTls } from '../../../../agent/engine/json/cluster.ts';
 import {
   containerJson,
   containerSummaryJson,
@@ -16,7 +16,13 @@ import { statsJson } from '../../../../agent/engine/json/stats.ts';
 import { taskJson } from '../../../../agent/engine/json/task.ts';
 import { tlsInfo } from '../../../../agent/engine/json/tls-info.ts';
 import { topJson } from '../../../../agent/engine/json/top.ts';
-import { NodeState, TaskState } from '../../../../shared/gen/shoal/v1/objects.ts';
+import {
+  Cluster,
+  NodeDescription,
+  NodeState,
+  type NodeTls,
+  TaskState,
+} from '../../../../shared/gen/shoal/v1/objects.ts';
 import { createRootCa } from '../../../../shared/pki/io/x509.ts';
 import { containerConfig } from '../../../support/container-config.ts';
 import { imageFixture } from '../../../support/fake-host.ts';
@@ -43,6 +49,7 @@ test('a cluster spec survives the way to a client and back whole', (t) => {
     heartbeatTick: size,
     dispatcherHeartbeatNs: size,
     nodeCertExpiryNs: size,
+    forceRotate: size,
     autolockManagers: fc.boolean(),
     defaultLogDriver: fc.option(fc.record({ name: fc.string(), options: fc.constant({}) }), {
       nil: undefined,
@@ -67,11 +74,6 @@ test('an external CA is refused, not dropped', (t) => {
   });
 });
 
-test('issuerOfToken() gives the digest that a join token pins', (t) => {
-  t.is(issuerOfToken('SWMTKN-1-abc-def'), 'abc');
-  t.is(issuerOfToken(''), '');
-});
-
 test('a node shows its standing as a manager, and its certificate when it is the cluster’s', (t) => {
   const info = { TrustRoot: 'PEM', CertIssuerSubject: 's', CertIssuerPublicKey: 'k' };
   const node = {
@@ -83,9 +85,12 @@ test('a node shows its standing as a manager, and its certificate when it is the
       leader: true,
       reachable: false,
     },
-    certificateIssuer: 'abc',
   };
-  const shown = nodeJson(node, { info, issuer: 'abc' });
+  const reporting = (tls: NodeTls) =>
+    ({ ...node, description: NodeDescription.fromPartial({ ...node.description, tls }) }) as const;
+  const tls = { info, rootDigest: 'new', issuerDigest: 'new' };
+  const done = reporting({ issuerDigest: 'new', rootDigests: ['new'], keyDigest: 'k' });
+  const shown = nodeJson(done, tls);
   t.like(wire(shown), {
     Status: { State: 'down', Addr: '10.0.0.1' },
     ManagerStatus: { Leader: true, Reachability: 'unreachable', Addr: '10.0.0.1:2377' },
@@ -101,7 +106,29 @@ test('a node shows its standing as a manager, and its certificate when it is the
       { Type: 'Log', Name: 'json-file' },
     ],
   });
-  t.not(nodeJson(node, { info, issuer: 'other' }).Description.TLSInfo?.TrustRoot, 'PEM');
+  const shownTls = (own: NodeTls) => nodeJson(reporting(own), tls).Description.TLSInfo;
+  const late = shownTls({ issuerDigest: 'old', rootDigests: ['old', 'new'], keyDigest: 'k' });
+  t.deepEqual(late, {
+    TrustRoot: '',
+    CertIssuerSubject: Buffer.from('old').toString('base64'),
+    CertIssuerPublicKey: '',
+  });
+  t.deepEqual(
+    shownTls({ issuerDigest: 'new', rootDigests: ['old', 'new'], keyDigest: 'k' }),
+    { ...info, TrustRoot: '' },
+    'it still trusts the old root',
+  );
+  t.is(nodeJson(node, tls).Description.TLSInfo?.CertIssuerSubject, '', 'it reported nothing');
+});
+
+test('while the root is rotated a cluster shows the old root as trusted and the next as the issuer', (t) => {
+  const [old, next] = [createRootCa('swarm-ca'), createRootCa('next-ca')];
+  const rotation = { ...next, crossSignedPem: '' };
+  const cluster = Cluster.fromPartial({ rootCa: { ...old, rotation } });
+  const shown = clusterTls(cluster);
+  t.is(shown.TrustRoot, old.certificatePem);
+  t.is(shown.CertIssuerPublicKey, tlsInfo(next.certificatePem).CertIssuerPublicKey);
+  t.deepEqual(clusterTls(Cluster.fromPartial({ rootCa: old })), tlsInfo(old.certificatePem));
 });
 
 test('a node spec with another role word is refused, naming the right ones', (t) => {
