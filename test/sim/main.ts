@@ -2,10 +2,11 @@
  * `npm run sim -- --seeds N [--from S] [--jobs J] [--profile P] [--events N] [--verbose]`
  * runs N seeds from S on, on J threads, and tells of each that failed: what was broken, what happened
  * last, and how to see it again. `npm run sim -- --mutants [--seeds N] [--only WORDS]` plants one bug
- * at a time and tells which seed noticed it.
+ * at a time and tells which seed noticed it. With `--managers` whole managers run, not cores alone.
  */
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { runManagers } from './managers-run.ts';
 import { runMutants } from './mutants.ts';
 import { PROFILES, type ProfileName } from './raft-profile.ts';
 import { type RunResult, runRaft } from './raft-run.ts';
@@ -13,17 +14,23 @@ import { type RunResult, runRaft } from './raft-run.ts';
 /** Seeds that a thread takes at a time. */
 const CHUNK = 20;
 
-type Options = Readonly<{ profile: ProfileName | undefined; events: number }>;
+type Options = Readonly<{
+  profile: ProfileName | undefined;
+  events: number;
+  managers: boolean;
+}>;
 type Chunk = Readonly<{ from: number; count: number }>;
 type Outcome =
   | Readonly<{ seed: number; tookMs: number; result: RunResult }>
   | Readonly<{ seed: number; tookMs: number; failure: string }>;
 
-function runOne(seed: number, { profile, events }: Options): Outcome {
+function runOne(seed: number, { profile, events, managers }: Options): Outcome {
   const startedMs = performance.now();
   const tookMs = () => performance.now() - startedMs;
   try {
-    const result = runRaft(seed, { events, ...(profile && { profile }) });
+    const result = managers
+      ? runManagers(seed)
+      : runRaft(seed, { events, ...(profile && { profile }) });
     return { seed, tookMs: tookMs(), result };
   } catch (error) {
     const failure = error instanceof Error ? error.message : String(error);
@@ -50,6 +57,7 @@ async function main(): Promise<number> {
       events: { type: 'string', default: '40' },
       only: { type: 'string', default: '' },
       mutants: { type: 'boolean', default: false },
+      managers: { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
     },
   });
@@ -66,7 +74,7 @@ async function main(): Promise<number> {
     from: whole(values.from, '--from'),
     count: whole(values.seeds ?? '100', '--seeds'),
     jobs: whole(values.jobs, '--jobs'),
-    options: { profile, events: whole(values.events, '--events') },
+    options: { profile, events: whole(values.events, '--events'), managers: values.managers },
     take: (outcome) => tally.take(outcome),
   });
   return tally.finish();

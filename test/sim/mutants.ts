@@ -1,5 +1,5 @@
 import { type LoadHookContext, type ResolveHookContext, registerHooks } from 'node:module';
-import { MUTANTS, type Mutant } from './mutant-list.ts';
+import { type Edit, MUTANTS, type Mutant } from './mutant-list.ts';
 import { runRaft } from './raft-run.ts';
 import type { Production } from './raft-world.ts';
 
@@ -12,19 +12,43 @@ const CONTRACT = {
 } as const;
 let loaded = 0;
 
+/** The core and the sessions with a bug in them; see `loadEdited`. */
+export async function loadMutant({
+  name,
+  edits,
+}: Pick<Mutant, 'name' | 'edits'>): Promise<Production> {
+  const all = [...edits, CONTRACT];
+  const core = (await loadEdited(
+    name,
+    all.filter(({ file }) => file !== 'sessions.ts'),
+    'core.ts',
+  )) as typeof import('../../manager/raft/core.ts');
+  const { Sessions } = (await loadEdited(
+    name,
+    all.filter(({ file }) => file === 'sessions.ts'),
+    'sessions.ts',
+  )) as typeof import('../../manager/raft/sessions.ts');
+  return { createCore: (start) => new core.RaftCore(start), Sessions };
+}
+
 /**
- * The core and the sessions with a bug in them. Their modules are loaded once more under another
- * address, so that the sound ones beside them are not touched. Throws when a text to be replaced is
- * not there (any more): a mutant that does nothing would prove nothing.
+ * A module of manager/raft/ with edits in it or in those that it imports from there. They are loaded
+ * once more under another address, so that the sound ones beside them are not touched. Throws when a
+ * text to be replaced is not there (any more): a mutant that does nothing would prove nothing.
  */
-export async function loadMutant(mutant: Pick<Mutant, 'name' | 'edits'>): Promise<Production> {
+export async function loadEdited(
+  name: string,
+  edits: readonly Edit[],
+  entry: string,
+): Promise<unknown> {
   const mark = `?mutant=${++loaded}`;
-  const edits = [...mutant.edits, CONTRACT];
   const found = new Map(edits.map((edit) => [edit, 0]));
   const hooks = registerHooks({
     resolve(specifier: string, context: ResolveHookContext, next) {
       const resolved = next(specifier, context);
       const inside = context.parentURL?.endsWith(mark) === true && resolved.url.startsWith(RAFT);
+      // The simulated disk throws the error class of this one: there must be one class only.
+      if (resolved.url === `${RAFT}ports.ts`) return resolved;
       return inside ? { ...resolved, url: `${resolved.url}${mark}` } : resolved;
     },
     load(url: string, context: LoadHookContext, next) {
@@ -41,17 +65,12 @@ export async function loadMutant(mutant: Pick<Mutant, 'name' | 'edits'>): Promis
     },
   });
   try {
-    const core = (await import(
-      `${RAFT}core.ts${mark}`
-    )) as typeof import('../../manager/raft/core.ts');
-    const { Sessions } = (await import(
-      `${RAFT}sessions.ts${mark}`
-    )) as typeof import('../../manager/raft/sessions.ts');
+    const module: unknown = await import(`${RAFT}${entry}${mark}`);
     for (const [{ file, find }, times] of found) {
       if (times === 1) continue;
-      throw new Error(`"${find}" is ${times} times in ${file}: rewrite "${mutant.name}"`);
+      throw new Error(`"${find}" is ${times} times in ${file}: rewrite "${name}"`);
     }
-    return { createCore: (start) => new core.RaftCore(start), Sessions };
+    return module;
   } finally {
     hooks.deregister();
   }

@@ -110,12 +110,17 @@ export class RaftChecks {
     this.#commitMoved(node, status, seen);
   }
 
-  #elected(node: ObservedNode, { term, firstIndex }: RaftStatus): void {
+  /** A node says what only a leader says. */
+  leads(id: RaftId, term: number): void {
     const other = this.#leaders.get(term);
-    if (other !== undefined && other !== node.id) {
-      throw new Violation('election safety', `${other} and ${node.id} both lead term ${term}`);
+    if (other !== undefined && other !== id) {
+      throw new Violation('election safety', `${other} and ${id} both lead term ${term}`);
     }
-    this.#leaders.set(term, node.id);
+    this.#leaders.set(term, id);
+  }
+
+  #elected(node: ObservedNode, { term, firstIndex }: RaftStatus): void {
+    this.leads(node.id, term);
     this.onElected(node.id);
     for (let index = firstIndex; index < this.#committed.length; index++) {
       const committed = this.#committed[index];
@@ -138,7 +143,9 @@ export class RaftChecks {
       );
     }
     const leads = status.role === 'leader';
-    if (leads && status.commit > seen.commit) this.#checkDurable(node, status);
+    // One of an older term was learnt from a voter, just before: other members may have made it.
+    const own = leads && node.termAt(status.commit) === status.term;
+    if (own && status.commit > seen.commit) this.#checkDurable(node, status);
     seen.commit = status.commit;
     if (!leads && !node.isSettled()) return;
     const from = Math.max(seen.checkedCommit, status.firstIndex - 1) + 1;

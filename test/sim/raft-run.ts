@@ -18,7 +18,7 @@ export type RunOptions = Readonly<{
   events?: number;
 }>;
 export type RunResult = Readonly<{
-  profile: ProfileName;
+  profile: ProfileName | 'managers';
   acknowledged: number;
   reads: number;
   /** Calls in the clients' history. */
