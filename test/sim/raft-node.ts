@@ -352,8 +352,9 @@ export class SimNode implements ObservedNode {
     if (ready.snapshot !== undefined) {
       this.#memory.install(ready.snapshot);
       this.#machine = this.#restored(ready.snapshot, this.#stagedBody(ready.snapshot));
-      this.#staged.clear();
       const { index, link, kv } = this.#machine;
+      // A newer one may have come while this one was being written.
+      for (const staged of this.#staged.keys()) if (staged <= index) this.#staged.delete(staged);
       this.#toApply = this.#toApply.filter((entry) => entry.index > index);
       this.#world.checks.applied(this.id, index, link);
       this.#world.checks.state(this.id, index, kv.digest());
