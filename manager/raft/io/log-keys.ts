@@ -19,7 +19,12 @@ type Stored = Readonly<{
   format: number;
   logId: string;
   /** The last is the one to write with. */
-  keys: readonly Readonly<{ id: string; wrapped: string }>[];
+  keys: readonly Readonly<{
+    id: string;
+    wrapped: string;
+    /** By the key before, for a while: what else it opens on this host follows a moment later. */
+    formerly?: string;
+  }>[];
 }>;
 type DataKey = Readonly<{ id: string; key: Uint8Array }>;
 
@@ -29,6 +34,7 @@ export class LogKeys {
   #keys: DataKey[];
   /** Undefined while it lies on the disk. */
   #kek: Uint8Array | undefined;
+  #former: Uint8Array | undefined;
 
   /** Opens the keys there are, or makes the first. `kek` undefined: the one on this disk. */
   constructor(disk: Disk, kek: Uint8Array | undefined) {
@@ -48,6 +54,11 @@ export class LogKeys {
     if (keys === undefined) throw locked(disk);
     if (given === undefined) this.#kek = undefined;
     this.#keys = keys;
+    // Opened by the new key: nothing needs the one before any more.
+    const isDouble = stored.keys.some(({ formerly }) => formerly !== undefined);
+    if (isDouble && kek !== undefined && unwrapAll(stored, kek, 'wrapped') !== undefined) {
+      this.#save(kek);
+    }
   }
 
   get current(): DataKey {
@@ -92,13 +103,22 @@ export class LogKeys {
     if (kek === undefined) {
       const fresh = randomBytes(KEY_BYTES);
       replaceWhole(this.#disk, KEK_FILE, Buffer.from(fresh.toString('base64')));
+      this.#former = undefined;
       this.#save(fresh);
     } else {
+      this.#former = this.#kek;
       this.#save(kek);
       this.#disk.remove(KEK_FILE);
       this.#disk.syncFolder();
     }
     this.#kek = kek;
+  }
+
+  /** The key before opens nothing any more. */
+  dropFormer(): void {
+    if (this.#former === undefined || this.#kek === undefined) return;
+    this.#former = undefined;
+    this.#save(this.#kek);
   }
 
   #kekOnDisk(): Uint8Array {
@@ -114,7 +134,11 @@ export class LogKeys {
     const stored: Stored = {
       format: FORMAT,
       logId,
-      keys: this.#keys.map(({ id, key }) => ({ id, wrapped: wrap(kek, key, logId + id) })),
+      keys: this.#keys.map(({ id, key }) => ({
+        id,
+        wrapped: wrap(kek, key, logId + id),
+        ...(this.#former && { formerly: wrap(this.#former, key, logId + id) }),
+      })),
     };
     replaceWhole(this.#disk, KEYS_FILE, Buffer.from(`${JSON.stringify(stored)}\n`));
   }
@@ -144,11 +168,18 @@ function readStored(disk: Disk): Stored | undefined {
   return stored;
 }
 
-function unwrapAll({ keys, logId }: Stored, kek: Uint8Array): DataKey[] | undefined {
+function unwrapAll(
+  stored: Stored,
+  kek: Uint8Array,
+  how: 'wrapped' | 'formerly' | 'either' = 'either',
+): DataKey[] | undefined {
+  if (how === 'either') {
+    return unwrapAll(stored, kek, 'wrapped') ?? unwrapAll(stored, kek, 'formerly');
+  }
   const all: DataKey[] = [];
-  for (const { id, wrapped } of keys) {
-    const key = unwrap(kek, wrapped, logId + id);
-    if (key === undefined) return undefined;
+  for (const { id, [how]: wrapped } of stored.keys) {
+    const key = wrapped && unwrap(kek, wrapped, stored.logId + id);
+    if (!key) return undefined;
     all.push({ id, key });
   }
   return all;

@@ -32,6 +32,8 @@ const FRAME_BYTES = 1 << 10;
 const SNAPSHOTS_KEPT = 2;
 /** Calls of `idle` between two attempts to make room, after one that failed. */
 const RETRY_ROOM_IDLES = 10;
+/** Calls of `idle` for which the key before still opens the log: what else it locks follows meanwhile. */
+const FORMER_KEK_IDLES = 300;
 const NO_STATE: HardState = { term: 0, vote: undefined, commit: 0 };
 const NOTHING: Batch = {
   hardState: undefined,
@@ -71,6 +73,7 @@ export class WalLog implements NodeStorage {
   /** There was no room to write down that it is the key now. */
   #dueKek: { kek: Uint8Array | undefined } | undefined;
   #closed = false;
+  #dropFormerAt = 0;
 
   constructor(disk: Disk, keys: LogKeys) {
     this.#disk = disk;
@@ -226,6 +229,7 @@ export class WalLog implements NodeStorage {
       this.#dueKek = { kek };
       return true;
     }
+    this.#dropFormerAt = this.#idles + FORMER_KEK_IDLES;
     if (before !== undefined) return false;
     // The disk may still remember what once lay on it: the data keys that it could open must go.
     this.rotateKey();
@@ -246,6 +250,7 @@ export class WalLog implements NodeStorage {
     if (this.#dueKek !== undefined && this.#idles % RETRY_ROOM_IDLES === 0) {
       this.setKek(this.#dueKek.kek);
     }
+    if (this.#idles === this.#dropFormerAt) this.#dropFormer();
     if (!quiet || (this.#marked && !this.#hardStateDirty)) return;
     this.#mark();
     this.#wroteSinceIdle = false;
@@ -354,6 +359,15 @@ export class WalLog implements NodeStorage {
       if (!(error instanceof DiskFullError)) throw error;
     }
     if (this.#notes.note(BEGUN) === undefined) this.#notes.put(BEGUN, new Uint8Array(0));
+  }
+
+  #dropFormer(): void {
+    try {
+      this.#keys.dropFormer();
+    } catch (error) {
+      // The next start does it, too.
+      if (!isDiskFull(error)) throw error;
+    }
   }
 
   #removeUnfinished(): void {

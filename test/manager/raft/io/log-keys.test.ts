@@ -52,6 +52,12 @@ test('another key takes over without new data keys, and the old one opens nothin
   t.false(log.setKek(kek(1)), 'the same again is nothing');
   t.false(log.setKek(kek(2)));
   t.deepEqual(keyIds(disk), before);
+  // A crash before the rest of the host has followed: the old key is what is given, and it serves.
+  t.is(openWith(disk.kill(), kek(1)).load().entries.length, 3);
+  const followed = disk.kill();
+  t.is(openWith(followed, kek(2)).load().entries.length, 3);
+  t.throws(() => openWith(followed.kill(), kek(1)), { message: /locked/ });
+  for (let i = 0; i < 400; i++) log.idle();
   const after = disk.kill();
   t.throws(() => openWith(after, kek(1)), { message: /locked/ });
   t.is(openWith(after, kek(2)).load().entries.length, 3);
