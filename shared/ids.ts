@@ -8,8 +8,9 @@ const ID_PATTERN = /^[0-9a-z]{25}$/;
  * used again, so equal ids always mean the same object.
  */
 export function newId(random: Random): string {
-  let value = 0n;
-  for (const byte of random.bytes(16)) value = (value << 8n) | BigInt(byte);
+  const bytes = random.bytes(16);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const value = (view.getBigUint64(0) << 64n) | view.getBigUint64(8);
   return value.toString(36).padStart(ID_LENGTH, '0');
 }
 

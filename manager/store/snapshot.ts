@@ -1,5 +1,6 @@
 import { ShoalError } from '../../shared/errors.ts';
 import { StoreSnapshotChunk } from '../../shared/gen/shoal/v1/store.ts';
+import { encodeWith } from './encode.ts';
 import { TableSet } from './table-set.ts';
 import { type AnyObject, TABLE_NAMES, toStoreObject } from './tables.ts';
 import { shareWithService } from './transaction.ts';
@@ -21,17 +22,17 @@ export function snapshotChunks(tables: TableSet, index: number): Iterable<Uint8A
 type TableCopy = { table: TableName; objects: AnyObject[] };
 
 function* encodeChunks(copies: readonly TableCopy[], index: number): Generator<Uint8Array> {
-  const header = StoreSnapshotChunk.encode({ index, objects: [] }).finish();
+  const header = encodeWith(StoreSnapshotChunk, { index, objects: [] });
   let parts = [header];
   let size = header.length;
   for (const { table, objects } of copies) {
     objects.sort((a, b) => (a.id < b.id ? -1 : 1));
     for (const object of objects) {
       // Messages laid end to end decode as one with all their objects: each is encoded only once.
-      const part = StoreSnapshotChunk.encode({
+      const part = encodeWith(StoreSnapshotChunk, {
         index: 0,
         objects: [toStoreObject(table, object)],
-      }).finish();
+      });
       if (size + part.length > CHUNK_TARGET_BYTES && parts.length > 1) {
         yield Buffer.concat(parts);
         parts = [header];

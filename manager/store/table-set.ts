@@ -19,8 +19,8 @@ export class TableSet {
     service: new Map(),
     task: new Map(),
   };
-  /** `table/name` to id, of the tables whose names are unique. */
-  readonly #names = new Map<string, string>();
+  /** Name to id, of the tables whose names are unique. */
+  readonly #names = new Map<TableName, Map<string, string>>();
   /** Hostnames are not unique: all ids, so that the answer does not depend on who came first. */
   readonly #hostnames = new Map<string, Set<string>>();
   readonly #tasksOfService = new Map<string, Map<string, Task>>();
@@ -39,7 +39,7 @@ export class TableSet {
   }
 
   idOfName(table: TableName, name: string): string | undefined {
-    if (table !== 'node') return this.#names.get(`${table}/${name}`);
+    if (table !== 'node') return this.#names.get(table)?.get(name);
     const ids = this.#hostnames.get(name);
     return ids === undefined ? undefined : [...ids].sort()[0];
   }
@@ -79,7 +79,7 @@ export class TableSet {
 
   #index(table: TableName, object: AnyObject): void {
     const name = uniqueName(table, object);
-    if (name !== undefined) this.#names.set(`${table}/${name}`, object.id);
+    if (name !== undefined) getOrAdd(this.#names, table, newNames).set(name, object.id);
     if (table === 'node') {
       const hostname = (object as Tables['node']).description?.hostname;
       if (hostname) getOrAdd(this.#hostnames, hostname, () => new Set<string>()).add(object.id);
@@ -94,7 +94,7 @@ export class TableSet {
 
   #unindex(table: TableName, object: AnyObject): void {
     const name = uniqueName(table, object);
-    if (name !== undefined) this.#names.delete(`${table}/${name}`);
+    if (name !== undefined) this.#names.get(table)?.delete(name);
     if (table === 'node') {
       const hostname = (object as Tables['node']).description?.hostname ?? '';
       const ids = this.#hostnames.get(hostname);
@@ -128,7 +128,9 @@ function keepsIndexes(change: Change): boolean {
   );
 }
 
-function getOrAdd<V>(map: Map<string, V>, key: string, make: () => V): V {
+const newNames = () => new Map<string, string>();
+
+function getOrAdd<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   let value = map.get(key);
   if (value === undefined) {
     value = make();

@@ -4,6 +4,7 @@ import { type StoreAction, StoreTransaction } from '../../shared/gen/shoal/v1/st
 import { newId } from '../../shared/ids.ts';
 import type { Random } from '../../shared/random.ts';
 import type { Consensus } from '../raft/consensus.ts';
+import { encodeWith } from './encode.ts';
 import type { Outcome } from './store.ts';
 import type { Writer } from './types.ts';
 
@@ -116,8 +117,13 @@ export async function writeInBatches(
 }
 
 function encodeTransaction(id: string, atMs: number, actions: readonly StoreAction[]): Uint8Array {
+  // As most are: in one piece, and too small to hold anything that is too large.
+  if (actions.length === 1) {
+    const whole = encodeWhole({ id, atMs, actions: [...actions] });
+    if (whole.length <= MAX_OBJECT_BYTES) return whole;
+  }
   // Messages laid end to end decode as one with all their actions: each is encoded and measured once.
-  const parts: Uint8Array[] = [StoreTransaction.encode({ id, atMs, actions: [] }).finish()];
+  const parts: Uint8Array[] = [encodeWhole({ id, atMs, actions: [] })];
   let size = parts[0]?.length ?? 0;
   for (const action of actions) {
     const part = encodeAction(action);
@@ -140,7 +146,13 @@ function encodeTransaction(id: string, atMs: number, actions: readonly StoreActi
 }
 
 function encodeAction(action: StoreAction): Uint8Array {
-  // Replicas refuse to run on with an action they do not know, so none may get into the log.
-  if (action.action === undefined) throw new ShoalError('internal', 'cannot write an empty action');
-  return StoreTransaction.encode({ id: '', atMs: 0, actions: [action] }).finish();
+  return encodeWhole({ id: '', atMs: 0, actions: [action] });
+}
+
+function encodeWhole(transaction: StoreTransaction): Uint8Array {
+  for (const { action } of transaction.actions) {
+    // Replicas refuse to run on with an action they do not know, so none may get into the log.
+    if (action === undefined) throw new ShoalError('internal', 'cannot write an empty action');
+  }
+  return encodeWith(StoreTransaction, transaction);
 }
