@@ -104,8 +104,8 @@ class Disk implements NodeStorage {
   note(key: string): Uint8Array | undefined {
     return this.notes.get(key);
   }
-  setKek(): boolean {
-    return false;
+  setKek(kek: Uint8Array | undefined): boolean {
+    return kek !== undefined;
   }
   idle(): void {
     if (this.broken) throw new Error('EIO: the disk is gone');
@@ -550,4 +550,24 @@ test('a snapshot for which there is no room is given up, and taken later', (t) =
   world.node.take([{ kind: 'applied', index: 1_032 }]);
   world.run();
   t.is(world.of('take-snapshot').length, 2);
+});
+
+test('when the log begins to lock itself, a snapshot at once replaces all that lay open', async (t) => {
+  const world = alone();
+  world.propose(1, 'a', 'b', 'c');
+  world.node.take([{ kind: 'applied', index: 5 }]);
+  world.run();
+  world.node.take([{ kind: 'set-kek', kek: undefined }]);
+  world.run();
+  t.is(world.of('take-snapshot').length, 0);
+  world.node.take([{ kind: 'set-kek', kek: new Uint8Array(32) }]);
+  world.run();
+  t.is(world.of('take-snapshot').length, 1);
+  world.node.take([
+    { kind: 'snapshot-begin', index: 5 },
+    { kind: 'snapshot-end', ok: true },
+  ]);
+  await new Promise((resolve) => setImmediate(resolve));
+  world.run();
+  t.is(world.disk.view.firstIndex(), 6, 'no entries are kept for slow members');
 });

@@ -19,7 +19,7 @@ test.serial('members with a full disk stand aside, and come back when there is r
   const root = await mkdtemp(join(tmpdir(), 'shoal-full-'));
   const mounts: string[] = [];
   t.teardown(async () => {
-    for (const mount of mounts) execFileSync('umount', [mount]);
+    for (const mount of mounts) execFileSync('/usr/bin/umount', [mount]);
     await rm(root, { recursive: true });
   });
   const cluster = await TestCluster.create({
@@ -29,7 +29,7 @@ test.serial('members with a full disk stand aside, and come back when there is r
       const folder = join(root, `m${mounts.length}`);
       if (mounts.length < 2) {
         mkdirSync(folder);
-        execFileSync('mount', ['-t', 'tmpfs', '-o', SMALL, 'tmpfs', folder]);
+        execFileSync('/usr/bin/mount', ['-t', 'tmpfs', '-o', SMALL, 'tmpfs', folder]);
         mounts.push(folder);
       }
       return startInlineConsensus({ ...options, folder });
@@ -70,7 +70,7 @@ test.serial('members with a full disk stand aside, and come back when there is r
 
   // Of three members one is left that could write: with room on one more there is a majority again.
   rmSync(join(mounts[1] ?? '', 'ballast'));
-  execFileSync('mount', ['-o', 'remount,size=64m', mounts[1] ?? '']);
+  execFileSync('/usr/bin/mount', ['-o', 'remount,size=64m', mounts[1] ?? '']);
   const before = acknowledged.length;
   await until('two members go on without the first', async () => {
     await write();
@@ -79,7 +79,7 @@ test.serial('members with a full disk stand aside, and come back when there is r
   t.false(small0.consensus.status().isLeader);
   t.true(large.consensus.status().isLeader || small1.consensus.status().isLeader);
 
-  execFileSync('mount', ['-o', 'remount,size=64m', mounts[0] ?? '']);
+  execFileSync('/usr/bin/mount', ['-o', 'remount,size=64m', mounts[0] ?? '']);
   await until('all have all', () => {
     const { length } = large.words.words;
     return (
