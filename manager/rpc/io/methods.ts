@@ -60,6 +60,7 @@ export class Methods {
     };
   }
 
+  /** Ends when the caller loses the right to it. */
   stream<Req, Res>(
     path: MethodPath,
     fn: (request: Req, signal: AbortSignal, admitted: Admitted) => AsyncIterable<Res>,
@@ -67,7 +68,15 @@ export class Methods {
     const { guard, stop } = this.#deps;
     return async function* (request: Req, context: CallContext): AsyncGenerator<Res> {
       const admitted = await guard.admit(path, context);
-      yield* fn(request, AbortSignal.any([context.signal, stop]), admitted);
+      const { signal, release } = guard.follow(path, context.caller);
+      try {
+        yield* fn(request, AbortSignal.any([context.signal, stop, signal]), admitted);
+        signal.throwIfAborted();
+      } catch (error) {
+        throw signal.aborted ? signal.reason : error;
+      } finally {
+        release();
+      }
     };
   }
 

@@ -1,0 +1,343 @@
+// Who may call what, tried for real: each method of each service over mutual TLS, by each kind of caller.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Metadata, type MethodDefinition, type ServiceError } from '@grpc/grpc-js';
+import test, { type ExecutionContext } from 'ava';
+import { localRoots } from '../../../manager/ca/io/roots.ts';
+import { Control } from '../../../manager/control/control.ts';
+import { ACCESS, type CallerKind, type MethodPath } from '../../../manager/rpc/authorisation.ts';
+import { createManagerServices } from '../../../manager/rpc/io/services.ts';
+import { Store } from '../../../manager/store/store.ts';
+import { createAction, removeAction, updateAction } from '../../../manager/store/tables.ts';
+import { StoreWriter } from '../../../manager/store/writer.ts';
+import { isShoalError, messageOf } from '../../../shared/errors.ts';
+import { CertificateAuthorityService } from '../../../shared/gen/shoal/v1/ca.ts';
+import { ControlService, WatchRequest } from '../../../shared/gen/shoal/v1/control.ts';
+import { DispatcherService } from '../../../shared/gen/shoal/v1/dispatcher.ts';
+import { NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
+import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
+import { systemClock, systemRandom } from '../../../shared/io/system.ts';
+import { silentLog } from '../../../shared/log.ts';
+import { IdentityHolder } from '../../../shared/pki/identity.ts';
+import {
+  createKeyAndCsr,
+  createRootCa,
+  parseCertificate,
+  rootDigest,
+  signCsr,
+} from '../../../shared/pki/io/x509.ts';
+import { formatJoinToken } from '../../../shared/pki/join-token.ts';
+import {
+  type Channel,
+  clusterCredentials,
+  clusterRootCredentials,
+  localCredentials,
+  openChannel,
+  serverStream,
+  unary,
+} from '../../../shared/rpc/io/client.ts';
+import { RpcServer } from '../../../shared/rpc/io/server.ts';
+import { clusterFixture, nodeFixture } from '../../support/objects.ts';
+import { InMemoryConsensus } from '../../support/store.ts';
+
+const CLUSTER = 'c'.repeat(25);
+const SELF = 'self'.padEnd(25, '0');
+const MANAGER = 'manager'.padEnd(25, '0');
+const WORKER = 'worker'.padEnd(25, '0');
+const DEMOTED = 'demoted'.padEnd(25, '0');
+const REMOVED = 'removed'.padEnd(25, '0');
+const HOUR_MS = 3_600_000;
+const root = createRootCa();
+const otherRoot = createRootCa();
+
+type Certificate = Readonly<{
+  nodeId: string;
+  role: 'manager' | 'worker';
+  clusterId?: string;
+  by?: typeof root;
+  validityMs?: number;
+}>;
+
+function identityOf({ nodeId, role, clusterId = CLUSTER, by = root, validityMs }: Certificate) {
+  const { keyPem, csrPem } = createKeyAndCsr();
+  const certificatePem = signCsr({
+    csrPem,
+    caCertificatePem: by.certificatePem,
+    caKeyPem: by.keyPem,
+    nodeId,
+    role,
+    clusterId,
+    validityMs: validityMs ?? HOUR_MS,
+  });
+  const holder = { nodeId, role, clusterId: CLUSTER };
+  return new IdentityHolder({ certificatePem, keyPem, rootsPem: root.certificatePem, holder });
+}
+
+async function startManager(t: Pick<ExecutionContext, 'teardown'>) {
+  const store = new Store();
+  const consensus = new InMemoryConsensus(store);
+  const deps = { store, consensus, clock: systemClock, random: systemRandom, log: silentLog };
+  const writer = new StoreWriter(deps);
+  const identity = identityOf({ nodeId: SELF, role: 'manager' });
+  const control = new Control({ ...deps, writer, rootDigest, roots: localRoots });
+  const services = createManagerServices({ ...deps, writer, identity, control });
+  const server = new RpcServer({ identity });
+  services.register(server);
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-access-'));
+  const socket = join(folder, 'manager.sock');
+  await server.listenLocal(socket);
+  const address = `127.0.0.1:${await server.listen('127.0.0.1:0')}`;
+  const secrets = { workerSecret: 'w'.repeat(25), managerSecret: 'm'.repeat(25) };
+  const node = (id: string, role: NodeRole) =>
+    createAction('node', nodeFixture({ id, spec: { role } }));
+  await writer.write([
+    createAction('cluster', clusterFixture({ id: CLUSTER, rootCa: { ...root, ...secrets } })),
+    node(SELF, NodeRole.MANAGER),
+    node(MANAGER, NodeRole.MANAGER),
+    node(WORKER, NodeRole.WORKER),
+    node(DEMOTED, NodeRole.WORKER),
+  ]);
+  const stop = new AbortController();
+  const running = services.run(stop.signal);
+  t.teardown(async () => {
+    stop.abort();
+    await running;
+    await server.close(200);
+    await rm(folder, { recursive: true });
+  });
+  return { store, writer, address, socket };
+}
+
+const CALLERS: readonly Readonly<{
+  who: string;
+  /** What the caller counts as in the table. */
+  as: CallerKind;
+  certificate?: Certificate;
+  /** Of the refusal by whoever is none of `as`. */
+  code: 'unauthenticated' | 'permission-denied';
+}>[] = [
+  { who: 'no certificate', as: 'none', code: 'unauthenticated' },
+  {
+    who: 'a manager’s certificate of another cluster’s root',
+    as: 'none',
+    certificate: { nodeId: MANAGER, role: 'manager', by: otherRoot },
+    code: 'unauthenticated',
+  },
+  {
+    who: 'a manager’s certificate that expired',
+    as: 'none',
+    certificate: { nodeId: MANAGER, role: 'manager', validityMs: -60_000 },
+    code: 'unauthenticated',
+  },
+  {
+    who: 'a manager’s certificate by the right root that names another cluster',
+    as: 'none',
+    certificate: { nodeId: MANAGER, role: 'manager', clusterId: 'other' },
+    code: 'permission-denied',
+  },
+  {
+    who: 'the manager’s certificate of a node that was removed',
+    as: 'none',
+    certificate: { nodeId: REMOVED, role: 'manager' },
+    code: 'permission-denied',
+  },
+  {
+    who: 'the manager’s certificate of a node that was demoted',
+    as: 'worker',
+    certificate: { nodeId: DEMOTED, role: 'manager' },
+    code: 'permission-denied',
+  },
+  {
+    who: 'a worker’s certificate',
+    as: 'worker',
+    certificate: { nodeId: WORKER, role: 'worker' },
+    code: 'permission-denied',
+  },
+  {
+    who: 'a worker’s certificate in the name of a manager',
+    as: 'worker',
+    certificate: { nodeId: MANAGER, role: 'worker' },
+    code: 'permission-denied',
+  },
+  {
+    who: 'a manager’s certificate',
+    as: 'manager',
+    certificate: { nodeId: MANAGER, role: 'manager' },
+    code: 'permission-denied',
+  },
+  { who: 'the local socket', as: 'local', code: 'permission-denied' },
+];
+
+/** What the guard says, and nobody else. */
+const GUARD_WORDS =
+  /needs a client certificate|is of cluster|was removed|only managers may call|by its local socket|not for the local socket|not for everybody/;
+const CODES: Readonly<Record<number, string>> = { 7: 'permission-denied', 16: 'unauthenticated' };
+const METHODS = [
+  ControlService,
+  DispatcherService,
+  CertificateAuthorityService,
+  PeerService,
+].flatMap((service) => Object.values(service) as MethodDefinition<unknown, unknown>[]);
+
+/** The code of the guard's refusal; `reached` when the call came as far as its handler. */
+function outcome(
+  channel: Channel,
+  method: MethodDefinition<unknown, unknown>,
+  withinMs: number,
+): Promise<string> {
+  const { path, requestStream, responseStream, requestSerialize, responseDeserialize } = method;
+  const options = { deadline: Date.now() + withinMs };
+  const args = [path, requestSerialize, responseDeserialize] as const;
+  // Every message of the schema can be decoded from nothing.
+  const empty = method.requestDeserialize(Buffer.alloc(0));
+  return new Promise((resolve) => {
+    const done = (error: ServiceError | null | undefined) => {
+      const isRefusal = error && GUARD_WORDS.test(error.details);
+      resolve(isRefusal ? (CODES[error.code] ?? String(error.code)) : 'reached');
+    };
+    const metadata = new Metadata();
+    if (requestStream) {
+      const call = channel.makeBidiStreamRequest(...args, metadata, options);
+      call.on('data', () => done(undefined));
+      call.on('error', (error) => done(error as ServiceError));
+      call.on('end', () => done(undefined));
+      call.write(empty);
+      call.end();
+    } else if (responseStream) {
+      const call = channel.makeServerStreamRequest(...args, empty, metadata, options);
+      call.on('data', () => {
+        done(undefined);
+        call.cancel();
+      });
+      call.on('error', (error) => done(error as ServiceError));
+      call.on('end', () => done(undefined));
+    } else channel.makeUnaryRequest(...args, empty, metadata, options, done);
+  });
+}
+
+for (const { who, as, certificate, code } of CALLERS) {
+  test(`with ${who} each method is answered as the table says`, async (t) => {
+    const { address, socket } = await startManager(t);
+    const credentials =
+      certificate === undefined
+        ? clusterRootCredentials(root.certificatePem)
+        : clusterCredentials(identityOf(certificate));
+    const channel =
+      as === 'local'
+        ? openChannel(`unix://${socket}`, localCredentials())
+        : openChannel(address, credentials);
+    t.teardown(() => channel.close());
+    t.is(METHODS.length, Object.keys(ACCESS).length);
+    for (const method of METHODS) {
+      const isAllowed = ACCESS[method.path as MethodPath].includes(as);
+      // A handler that was reached may have nothing to say for ever.
+      const got = await outcome(channel, method, isAllowed ? 1_000 : 20_000);
+      t.is(got, isAllowed ? 'reached' : code, method.path);
+    }
+  });
+}
+
+async function refusal(t: ExecutionContext, call: () => Promise<unknown>): Promise<string> {
+  const error = await t.throwsAsync(call);
+  return isShoalError(error) ? `${error.code}: ${error.message}` : messageOf(error);
+}
+
+test('a stale token lets nobody in', async (t) => {
+  const { store, writer, address } = await startManager(t);
+  const stored = store.cluster();
+  if (stored?.rootCa === undefined) throw new Error('no cluster');
+  const rootCa = { ...stored.rootCa, workerSecret: 'x'.repeat(25) };
+  await writer.write([updateAction('cluster', { ...stored, rootCa })]);
+  const channel = openChannel(address, clusterRootCredentials(root.certificatePem));
+  t.teardown(() => channel.close());
+  const join = (digest: string, secret: string) =>
+    unary(channel, CertificateAuthorityService.issueNodeCertificate, {
+      token: formatJoinToken({ rootDigest: digest, secret }),
+      csrPem: createKeyAndCsr().csrPem,
+      availability: 0,
+    });
+  const digest = rootDigest(root.certificatePem);
+  t.regex(await refusal(t, () => join(digest, 'w'.repeat(25))), /^permission-denied: invalid join/);
+  const foreign = rootDigest(otherRoot.certificatePem);
+  t.regex(
+    await refusal(t, () => join(foreign, 'x'.repeat(25))),
+    /^permission-denied: invalid join/,
+  );
+  t.is((await join(digest, 'x'.repeat(25))).role, NodeRole.WORKER);
+});
+
+test('a worker cannot act in the name of another node, by whatever it claims', async (t) => {
+  const { address } = await startManager(t);
+  const channel = openChannel(
+    address,
+    clusterCredentials(identityOf({ nodeId: WORKER, role: 'worker' })),
+  );
+  t.teardown(() => channel.close());
+  const { csrPem } = createKeyAndCsr();
+  const metadata = { 'shoal-forwarded': MANAGER, 'shoal-forwarded-for': MANAGER };
+  const answer = await unary(
+    channel,
+    CertificateAuthorityService.renewNodeCertificate,
+    { csrPem },
+    { metadata },
+  );
+  t.like(parseCertificate(answer.certificatePem), { nodeId: WORKER, role: 'worker' });
+  for (const kind of ['secret', 'task']) {
+    const get = () => unary(channel, ControlService.get, { kind, id: 'x', stale: true });
+    t.regex(await refusal(t, get), /^permission-denied/);
+  }
+});
+
+test('a manager cannot speak for another one', async (t) => {
+  const { address } = await startManager(t);
+  const channel = openChannel(
+    address,
+    clusterCredentials(identityOf({ nodeId: MANAGER, role: 'manager' })),
+  );
+  t.teardown(() => channel.close());
+  const digest = { managerId: SELF, sessions: [], departed: [] };
+  for (const call of [
+    () => unary(channel, PeerService.reportLiveness, { ...digest }),
+    () =>
+      unary(channel, PeerService.joinRaft, {
+        nodeId: SELF,
+        address: '127.0.0.1:1',
+        raftAddress: '127.0.0.1:2',
+        raftId: '',
+      }),
+  ]) {
+    t.regex(await refusal(t, call), /^permission-denied: .*cannot speak for/);
+  }
+});
+
+for (const [how, revoke] of [
+  ['removed', () => [removeAction('node', MANAGER)]],
+  [
+    'demoted',
+    (store: Store) => {
+      const node = store.get('node', MANAGER);
+      if (node?.spec === undefined) throw new Error('no node');
+      return [updateAction('node', { ...node, spec: { ...node.spec, role: NodeRole.WORKER } })];
+    },
+  ],
+] as const) {
+  test(`the open streams of a manager that is ${how} are cut at once`, async (t) => {
+    const { store, writer, address } = await startManager(t);
+    const channel = openChannel(
+      address,
+      clusterCredentials(identityOf({ nodeId: MANAGER, role: 'manager' })),
+    );
+    t.teardown(() => channel.close());
+    const request = WatchRequest.fromPartial({ kinds: ['node'], sinceMs: 1 });
+    const stream = serverStream(channel, ControlService.watch, request);
+  X
+    const next = stream.next();
+    await writer.write(revoke(store));
+    const said = await refusal(t, async () => {
+      // The change itself may still be told.
+      if (!(await next).done) await stream.next();
+    });
+    t.regex(said, how === 'removed' ? /^permission-denied: .*removed/ : /only managers may call/);
+  });
+}
