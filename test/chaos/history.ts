@@ -26,9 +26,9 @@ export class History {
     writeFileSync(file, '');
   }
 
-  /** Milliseconds of the run; never goes back. */
+  /** Milliseconds of the run, to a thousandth; never goes back. */
   now(): number {
-    return performance.now() - this.#startedAt;
+    return Math.round((performance.now() - this.#startedAt) * 1_000) / 1_000;
   }
 
   add(call: Call): void {

@@ -25,15 +25,21 @@ export class Nemesis {
     this.#history = history;
   }
 
-  /** Resolves when the last fault has ended. A fault that could not be carried out is an error. */
+  /** Resolves when the last fault has ended. One that could not be carried out ends the plan: an error. */
   async run(faults: readonly Fault[]): Promise<void> {
     const startedAt = this.#history.now();
-    await Promise.all(
-      faults.map(async (fault) => {
-        await sleep(Math.max(0, startedAt + fault.atMs - this.#history.now()));
+    const ending = new AbortController();
+    const outcomes = faults.map(async (fault) => {
+      try {
+        const waitMs = Math.max(0, startedAt + fault.atMs - this.#history.now());
+        await sleep(waitMs, undefined, { signal: ending.signal });
         await this.#carryOut(fault);
-      }),
-    );
+      } catch (error) {
+        ending.abort(error);
+      }
+    });
+    await Promise.all(outcomes);
+    ending.signal.throwIfAborted();
   }
 
   /** Whatever a run that failed has left; hosts that are well stay as they are. */
@@ -48,9 +54,8 @@ export class Nemesis {
   }
 
   async #carryOut(fault: Fault): Promise<void> {
-    const host = await this.#hostOf(fault);
+    const host = await this.#claimHost(fault);
     if (host === undefined) return; // each is in trouble already
-    this.#busy.add(host);
     try {
       this.#history.fault(`${fault.kind} at ${host} (${fault.target}) for ${fault.forMs} ms`);
       this.done.set(fault.kind, (this.done.get(fault.kind) ?? 0) + 1);
@@ -63,12 +68,15 @@ export class Nemesis {
     }
   }
 
-  async #hostOf({ target }: Fault): Promise<string | undefined> {
+  /** The host that was meant, or another when that one is in trouble; in trouble from now on. */
+  async #claimHost({ target }: Fault): Promise<string | undefined> {
     const { hosts } = this.#cluster;
     const leader = target === 'leader' ? await this.#leader() : undefined;
     const wanted = target === 'leader' ? leader : hosts[target];
-    if (wanted !== undefined && !this.#busy.has(wanted)) return wanted;
-    return hosts.find((host) => !this.#busy.has(host));
+    const free = hosts.filter((host) => !this.#busy.has(host));
+    const host = free.find((one) => one === wanted) ?? free[0];
+    if (host !== undefined) this.#busy.add(host);
+    return host;
   }
 
   async #leader(): Promise<string | undefined> {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../../shared/errors.ts';
 import { SeededRandom } from '../sim/random.ts';
 import { Board, type ClientPorts, runClient } from './client.ts';
 import { ChaosCluster } from './cluster.ts';
@@ -70,7 +71,9 @@ async function runOn(cluster: ChaosCluster, options: ChaosOptions): Promise<Chao
   const clients = cluster.hosts.flatMap((host, h) =>
     Array.from({ length: CLIENTS_OF_HOST }, (_, i) => {
       const id = h * CLIENTS_OF_HOST + i + 1;
-      return runClient(id, host, ports, random.fork(), () => isOver);
+      return runClient(id, host, ports, random.fork(), () => isOver).catch((error: unknown) => {
+        board.absurd.push(`client ${id} of ${host} broke: ${messageOf(error)}`);
+      });
     }),
   );
   try {
