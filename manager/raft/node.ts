@@ -351,6 +351,7 @@ export class RaftNode {
     while (this.#parked === undefined && this.#raft.hasReady()) {
       const ready = this.#raft.ready();
       this.#sendAll(ready.messages);
+      this.#handOutEarly(ready);
       if (this.#keep(ready)) this.#carryOut(ready);
       else this.#park(ready);
     }
@@ -367,6 +368,18 @@ export class RaftNode {
       });
       this.#post({ kind: 'status', status });
     }
+    this.#flushOutbox();
+  }
+
+  /**
+   * What is committed is durable already: the state machine takes it, and callers hear of it, while
+   * this thread waits for the disk. What changes members or comes with a new role waits for its place.
+   */
+  #handOutEarly({ softState, snapshot, entries, committedEntries }: Ready): void {
+    if (entries.length === 0 || committedEntries.length === 0) return;
+    if (softState !== undefined || snapshot !== undefined) return;
+    if (committedEntries.some(({ type }) => type === 'conf-change')) return;
+    this.#handOut(committedEntries);
     this.#flushOutbox();
   }
 
@@ -483,7 +496,7 @@ export class RaftNode {
 
   #handOut(entries: readonly Entry[]): void {
     const [first] = entries;
-    if (first === undefined) return;
+    if (first === undefined || first.index <= this.#handedOut) return;
     const done: number[] = [];
     const parts: Uint8Array[] = [];
     for (const entry of entries) {

@@ -286,6 +286,28 @@ test('a disk that fails ends the node: nothing is acknowledged and nothing goes 
   t.is(world.of('fatal').length, 1);
 });
 
+test('what is committed is handed out before the sync of what came with the news, and once', (t) => {
+  const world = follower();
+  world.hear(append(0, [entry(1)]));
+  world.disk.broken = true;
+  world.hear(append(1, [entry(2)], 1));
+  t.deepEqual(
+    world.posted.filter(({ kind }) => kind === 'entries' || kind === 'fatal').map((e) => e.kind),
+    ['entries', 'fatal'],
+  );
+  const healthy = follower();
+  healthy.hear(append(0, [entry(1)]));
+  healthy.hear(append(1, [entry(2)], 1));
+  healthy.hear(append(2, [], 2));
+  t.deepEqual(
+    healthy.of('entries').map(({ first, lengths }) => [first, lengths.length]),
+    [
+      [1, 1],
+      [2, 1],
+    ],
+  );
+});
+
 test('a peer that proves loss of data ends the node as well', (t) => {
   const world = follower();
   world.hear({ type: 'heartbeat', from: id('b'), to: id('a'), term: 2, commit: 99, readSeq: 0 });
