@@ -61,7 +61,7 @@ export class RaftCluster {
   readonly history = new History();
   readonly #commands = new Commands();
   readonly #options: ClusterOptions;
-  readonly #world: World;
+  readonly #world: World<SimNode>;
   readonly #clients: SimClient[] = [];
   readonly #slow = new Map<SimNode, NodeDelays>();
   /** Not before all have begun, nor once all is healed. */

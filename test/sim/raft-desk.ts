@@ -11,7 +11,7 @@ const ANSWERS_KEPT = 300;
 
 export type DeskPorts = Readonly<{
   id: RaftId;
-  world: World;
+  world: Pick<World<never>, 'checks'>;
   /** Runs on the core, and carries out what comes of it. */
   run: (action: (core: Raft) => void) => void;
   /** Whether this node leads, and may append by itself. */

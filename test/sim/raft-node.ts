@@ -36,7 +36,7 @@ type Machine = { index: number; term: number; link: number; confState: ConfState
 export class SimNode implements ObservedNode {
   readonly id: RaftId;
   readonly disk = new SimDisk();
-  readonly #world: World;
+  readonly #world: World<SimNode>;
   readonly #random: SeededRandom;
   readonly #desk: Desk;
   #core: Raft | undefined;
@@ -57,7 +57,7 @@ export class SimNode implements ObservedNode {
   readonly #staged = new Map<number, readonly Uint8Array[]>();
   /** Terms of entries handed to the disk, until they are in the memory log. */
   readonly #writing = new Map<number, number>();
-  constructor(id: RaftId, world: World, random: SeededRandom) {
+  constructor(id: RaftId, world: World<SimNode>, random: SeededRandom) {
     this.id = id;
     this.#world = world;
     this.#random = random;

@@ -7,7 +7,6 @@ import type { EventLog } from './events.ts';
 import type { Commands } from './kv.ts';
 import type { SimNetwork } from './network.ts';
 import type { RaftChecks } from './raft-checks.ts';
-import type { SimNode } from './raft-node.ts';
 
 export type WriteRequest = Readonly<{
   kind: 'write';
@@ -72,21 +71,21 @@ export type Production = Readonly<{
 }>;
 
 /** What a node shares with the others. */
-export type World = Readonly<{
+export type World<Node> = Readonly<{
   clock: VirtualClock;
   network: SimNetwork<Packet>;
   checks: RaftChecks;
   events: EventLog;
   commands: Commands;
   settings: NodeSettings;
-  delays: (node: SimNode) => NodeDelays;
+  delays: (node: Node) => NodeDelays;
   production: Production;
   /** Whether power fails at this boundary between two effects. */
   failsHere: (place: Place) => boolean;
   /** Whether a disk fails at this sync. */
   syncFails: () => boolean;
   /** A node died of a failure of power or of its disk: somebody must start it again. */
-  died: (node: SimNode) => void;
+  died: (node: Node) => void;
   /** Command of every entry that was applied anywhere, by index; 0 for those without one. */
   history: Map<number, number>;
 }>;
