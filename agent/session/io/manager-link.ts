@@ -15,6 +15,14 @@ import type { ManagerLink } from '../session.ts';
 export function grpcManagerLink(identity: IdentitySource): ManagerLink {
   const credentials = clusterCredentials(identity);
   const channels = new Map<string, Channel>();
+  const opened = new Set<Channel>();
+  // A connection lives by the certificate it began with, and managers look at it at each call. What goes on by the
+  // old one ends there by itself.
+  let { certificatePem } = identity.current();
+  const stopFollowing = identity.onChange((next) => {
+    if (next.certificatePem !== certificatePem) channels.clear();
+    certificatePem = next.certificatePem;
+  });
   const channelTo = (target: string): Channel => {
     const known = channels.get(target);
     if (known !== undefined) return known;
@@ -25,19 +33,22 @@ export function grpcManagerLink(identity: IdentitySource): ManagerLink {
       { 'grpc.use_local_subchannel_pool': 1 },
     );
     channels.set(target, channel);
+    opened.add(channel);
     return channel;
   };
   return {
     open(target) {
-      const call = bidiStream(channelTo(target), DispatcherService.session);
+      const channel = channelTo(target);
+      const call = bidiStream(channel, DispatcherService.session);
       return {
         send: (message) => call.send(message),
         messages: call.responses,
         cancel: () => {
           call.cancel();
           // A broken channel would back off for seconds; the next session dials anew.
-          channels.get(target)?.close();
-          channels.delete(target);
+          channel.close();
+          opened.delete(channel);
+          if (channels.get(target) === channel) channels.delete(target);
         },
       };
     },
@@ -54,7 +65,9 @@ export function grpcManagerLink(identity: IdentitySource): ManagerLink {
       }
     },
     close() {
-      for (const channel of channels.values()) channel.close();
+      stopFollowing();
+      for (const channel of opened) channel.close();
+      opened.clear();
       channels.clear();
     },
   };

@@ -18,6 +18,8 @@ type Credentials = ReturnType<typeof clusterCredentials>;
 /** A report that takes longer than this is out of date anyway, or its leader is gone. */
 const STATUS_DEADLINE_MS = 5_000;
 const DIGEST_DEADLINE_MS = 1_000;
+/** Longer than a call that was sent on may take: after a renewal nothing goes by the old ways any more. */
+const RETIRE_AFTER_MS = 60_000;
 /** What an answer takes beyond the time that the request leaves for it. */
 const ANSWER_MS = 500;
 
@@ -30,10 +32,32 @@ export class ManagerChannels implements ReportCalls, PeerLogs {
   readonly #credentials: Credentials;
   readonly #channels = new Map<string, Channel>();
   readonly #links = new Map<string, LinkClient>();
+  readonly #retiring = new Map<NodeJS.Timeout, readonly (Channel | LinkClient)[]>();
+  readonly #stopFollowing: () => void;
 
   constructor(identity: IdentitySource) {
     this.#identity = identity;
     this.#credentials = clusterCredentials(identity);
+    let { certificatePem } = identity.current();
+    this.#stopFollowing = identity.onChange((next) => {
+      if (next.certificatePem !== certificatePem) this.#retire();
+      certificatePem = next.certificatePem;
+    });
+  }
+
+  /**
+   * A connection lives by the certificate it began with, and the other side looks at it at each call: with a new
+   * certificate new ways are opened.
+   */
+  #retire(): void {
+    const old = [...this.#channels.values(), ...this.#links.values()];
+    this.#channels.clear();
+    this.#links.clear();
+    const timer = setTimeout(() => {
+      this.#retiring.delete(timer);
+      for (const way of old) way.close();
+    }, RETIRE_AFTER_MS);
+    this.#retiring.set(timer, old);
   }
 
   linkTo(address: string): LinkClient {
@@ -95,6 +119,12 @@ export class ManagerChannels implements ReportCalls, PeerLogs {
   }
 
   close(): void {
+    this.#stopFollowing();
     this.keepOnly(new Set());
+    for (const [timer, ways] of this.#retiring) {
+      clearTimeout(timer);
+      for (const way of ways) way.close();
+    }
+    this.#retiring.clear();
   }
 }

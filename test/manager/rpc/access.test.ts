@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Metadata, type MethodDefinition, type ServiceError } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
+import { grpcManagerLink } from '../../../agent/session/io/manager-link.ts';
 import { localRoots } from '../../../manager/ca/io/roots.ts';
 import { Control } from '../../../manager/control/control.ts';
 import { ACCESS, type CallerKind, type MethodPath } from '../../../manager/rpc/authorisation.ts';
@@ -15,6 +16,7 @@ import { isShoalError, messageOf } from '../../../shared/errors.ts';
 import { CertificateAuthorityService } from '../../../shared/gen/shoal/v1/ca.ts';
 import { ControlService, WatchRequest } from '../../../shared/gen/shoal/v1/control.ts';
 import { DispatcherService } from '../../../shared/gen/shoal/v1/dispatcher.ts';
+import { LogPublication } from '../../../shared/gen/shoal/v1/logs.ts';
 import { NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
 import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
 import { systemClock, systemRandom } from '../../../shared/io/system.ts';
@@ -331,7 +333,8 @@ for (const [how, revoke] of [
     t.teardown(() => channel.close());
     const request = WatchRequest.fromPartial({ kinds: ['node'], sinceMs: 1 });
     const stream = serverStream(channel, ControlService.watch, request);
-  X
+    let past = 1; // changes before the present begins
+    while (past > 0) past = (await stream.next()).value?.events.length ?? 0;
     const next = stream.next();
     await writer.write(revoke(store));
     const said = await refusal(t, async () => {
@@ -341,3 +344,25 @@ for (const [how, revoke] of [
     t.regex(said, how === 'removed' ? /^permission-denied: .*removed/ : /only managers may call/);
   });
 }
+
+test('what an agent says after its first certificate expired goes by the next one', async (t) => {
+  const { address } = await startManager(t);
+  const identity = identityOf({ nodeId: WORKER, role: 'worker', validityMs: 2_500 });
+  const { notAfterMs } = parseCertificate(identity.current().certificatePem);
+  const link = grpcManagerLink(identity);
+  const session = link.open(address);
+  await session.send({
+    message: { $case: 'hello', value: { description: undefined, address: '' } },
+  });
+  const messages = session.messages[Symbol.asyncIterator]();
+  t.is((await messages.next()).value?.message?.$case, 'welcome');
+  identity.replace(identityOf({ nodeId: WORKER, role: 'worker' }).current());
+  await new Promise((resolve) => setTimeout(resolve, notAfterMs + 1 - Date.now()));
+  const nothing = async function* () {
+    yield LogPublication.fromPartial({ subscriptionId: 'none', done: true });
+  };
+  await t.notThrowsAsync(link.publish(address, nothing(), new AbortController().signal));
+  await session.send({ message: { $case: 'heartbeat', value: { appliedRevision: 0 } } });
+  session.cancel();
+  link.close();
+});
