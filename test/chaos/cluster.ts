@@ -8,7 +8,6 @@ const run = promisify(execFile);
 const LOCAL_CLUSTER = fileURLToPath(new URL('../../deploy/local-cluster', import.meta.url));
 const NFT = '/usr/sbin/nft'; // another program of that name may come first in an npm script's PATH
 const BASE = process.env.SHOAL_LOCAL_STATE ?? '/var/lib/shoal-local';
-const NAME = 'chaos';
 /** For a manager's log and snapshots: memory, so that it fills at once. */
 const DISK_MIB = 512;
 
@@ -21,6 +20,12 @@ export type Reply =
 /** Three managers made by `deploy/local-cluster`, and what can be done to their hosts. */
 export class ChaosCluster {
   readonly hosts = ['h1', 'h2', 'h3'] as const;
+  readonly #name: string;
+
+  /** `name` of the local cluster; one that there is already is taken down by `up`. */
+  constructor(name: string) {
+    this.#name = name;
+  }
 
   async up(): Promise<void> {
     await this.down();
@@ -43,7 +48,7 @@ export class ChaosCluster {
   }
 
   async local(command: string, ...args: string[]): Promise<string> {
-    return (await run(LOCAL_CLUSTER, [command, '--name', NAME, ...args])).stdout;
+    return (await run(LOCAL_CLUSTER, [command, '--name', this.#name, ...args])).stdout;
   }
 
   /** One request to a host's Engine API, by a connection of its own. */
@@ -102,7 +107,7 @@ export class ChaosCluster {
   }
 
   folder(host: string): string {
-    return `${BASE}/${NAME}/${host}`;
+    return `${BASE}/${this.#name}/${host}`;
   }
 
   /** Pid of the host's manager, as this machine counts. */
@@ -173,7 +178,7 @@ export class ChaosCluster {
 
   #inHost(host: string, command: string, args: readonly string[], input = ''): Promise<void> {
     return new Promise((resolve, reject) => {
-      const namespace = `--net=/run/netns/shoal-${NAME}-${host}`;
+      const namespace = `--net=/run/netns/shoal-${this.#name}-${host}`;
       const child = spawn('nsenter', [namespace, command, ...args], {
         stdio: ['pipe', 'ignore', 'pipe'],
       });

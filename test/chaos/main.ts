@@ -6,6 +6,8 @@ import { parseArgs } from 'node:util';
 import { ChaosCluster } from './cluster.ts';
 import { runChaos, summaryOf } from './run.ts';
 
+const CLUSTER = 'chaos';
+
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '5' },
@@ -19,12 +21,13 @@ const seed = Number(values.seed ?? Date.now() % 1_000_000_007);
 if (!(minutes > 0) || !Number.isInteger(seed)) throw new RangeError('see the head of this file');
 const historyFile = values.history ?? `/tmp/shoal-chaos/${seed}.jsonl`;
 process.once('SIGINT', async () => {
-  await new ChaosCluster().down();
+  await new ChaosCluster(CLUSTER).down();
   process.exit(130);
 });
 
 console.log(`chaos: seed ${seed}, ${minutes} minutes, history in ${historyFile}`);
 const result = await runChaos({
+  cluster: CLUSTER,
   seed,
   durationMs: minutes * 60_000,
   historyFile,

@@ -18,6 +18,8 @@ const ASK_WITHIN_MS = 15_000;
 const LAST_READER = 1_000;
 
 export type ChaosOptions = Readonly<{
+  /** Name of the local cluster. */
+  cluster: string;
   seed: number;
   durationMs: number;
   historyFile: string;
@@ -39,7 +41,7 @@ export type ChaosResult = Readonly<{
  * beside its history. Throws when it could not be carried out.
  */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
-  const cluster = new ChaosCluster();
+  const cluster = new ChaosCluster(options.cluster);
   let isGood = false;
   try {
     await cluster.up();

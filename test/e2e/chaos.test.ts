@@ -13,6 +13,7 @@ test('what was acknowledged stays, and reads are linearizable, whatever fails', 
   const historyFile = join(tmpdir(), 'shoal-chaos', `e2e-${SEED}.jsonl`);
   const again = `npm run chaos -- --seed ${SEED}, history in ${historyFile}`;
   const result = await runChaos({
+    cluster: 'e2e-chs',
     seed: SEED,
     durationMs: CHAOS_MS,
     historyFile,
