@@ -137,6 +137,10 @@ class Incoming {
     const hello = this.#hello;
     if (hello === undefined) {
       this.#greet(kind, payload);
+    } else if (this.#ports.events.wasRemoved(hello.from as RaftId)) {
+      // Since its hello: nothing it says counts any more, and it pings each second.
+      this.#answer(FRAME.removed);
+      this.#socket.end();
     } else if (kind === FRAME.ping) {
       this.#answer(FRAME.pong);
     } else if (kind === FRAME.removed) {

@@ -240,6 +240,17 @@ test('a removed member is told at its hello and by a frame', async (t) => {
   t.pass();
 });
 
+test('the link of a member that is removed is cut, and nothing more is heard by it', async (t) => {
+  const [a, b] = [await end(t.context), await end(t.context)];
+  introduce(a, b);
+  tell(b, a, 1);
+  await until('they talk', () => commits(a.ear).includes(1));
+  a.ear.removedIds.push(b.id);
+  tell(b, a, 66);
+  await until('it is told', () => b.ear.toldRemoved);
+  t.false(commits(a.ear).includes(66));
+});
+
 test('links come back when the other side does', async (t) => {
   const [a, b] = [await end(t.context), await end(t.context)];
   introduce(a, b);
