@@ -6,8 +6,8 @@ import { type AnyObject, TABLE_NAMES, toStoreObject } from './tables.ts';
 import { shareWithService } from './transaction.ts';
 import type { Change, TableName } from './types.ts';
 
-/** Half of what a chunk may have, so that one object at its limit still fits beside others. */
-const CHUNK_TARGET_BYTES = 512 * 1024;
+/** Far below what a chunk may have: one is encoded in one go, in some 2 ms, and writes wait meanwhile. */
+const CHUNK_TARGET_BYTES = 128 * 1024;
 
 /**
  * The tables as they are at the call, in chunks; encoding happens while the caller takes them, and
@@ -26,8 +26,7 @@ function* encodeChunks(copies: readonly TableCopy[], index: number): Generator<U
   let parts = [header];
   let size = header.length;
   for (const { table, objects } of copies) {
-    objects.sort((a, b) => (a.id < b.id ? -1 : 1));
-    for (const object of objects) {
+    for (const object of byId(objects)) {
       // Messages laid end to end decode as one with all their objects: each is encoded only once.
       const part = encodeWith(StoreSnapshotChunk, {
         index: 0,
@@ -45,6 +44,23 @@ function* encodeChunks(copies: readonly TableCopy[], index: number): Generator<U
   // Always one chunk, so that the snapshot of an empty store is told from a lost one.
   yield Buffer.concat(parts);
 }
+
+/** In the order of their ids, sorted in parts as they are taken: 24,000 in one go take 30 ms. */
+function* byId(objects: readonly AnyObject[]): Generator<AnyObject> {
+  const parts = new Map<string, AnyObject[]>();
+  for (const object of objects) {
+    const prefix = object.id.slice(0, SORT_PREFIX);
+    const part = parts.get(prefix);
+    if (part === undefined) parts.set(prefix, [object]);
+    else part.push(object);
+  }
+  for (const prefix of [...parts.keys()].sort()) {
+    yield* (parts.get(prefix) ?? []).sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+}
+
+/** Characters: ids are random, so that even 100,000 fall into parts of a few hundred. */
+const SORT_PREFIX = 2;
 
 /**
  * Reads what `snapshotChunks` wrote. Objects that `before` holds in the same version are taken from
