@@ -6,6 +6,7 @@
  */
 import { createServer, type Socket } from 'node:net';
 import { createFile } from '../../manager/control/files.ts';
+import { DEFAULT_COMPACTION } from '../../manager/raft/compaction.ts';
 import { startWorkerConsensus } from '../../manager/raft/io/start.ts';
 import { Store } from '../../manager/store/store.ts';
 import { StoreWriter } from '../../manager/store/writer.ts';
@@ -27,6 +28,7 @@ export type StoreMemberInput = Readonly<{
 }>;
 export type Order =
   | Readonly<{ id: number; call: 'add'; member: RaftMember }>
+  | Readonly<{ id: number; call: 'compaction'; snapshotEveryEntries: number }>
   | Readonly<{ id: number; call: 'status' }>;
 export type Reply = Readonly<{
   id: number;
@@ -59,6 +61,10 @@ const deps = { store, writer, random: systemRandom };
 createServer(serve).listen(input.port, '127.0.0.1', () => tell(0));
 process.on('disconnect', () => process.exit(0));
 process.on('message', (order: Order) => {
+  if (order.call === 'compaction') {
+    const { snapshotEveryEntries } = order;
+    consensus.setCompaction({ ...DEFAULT_COMPACTION, snapshotEveryEntries });
+  }
   const done = order.call === 'add' ? consensus.addMember(order.member) : Promise.resolve();
   done.then(
     () => tell(order.id),

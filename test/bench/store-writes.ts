@@ -1,18 +1,22 @@
 /**
  * Durable writes of three managers, each a process of its own with consensus, log and store, as fast
  * as clients on loopback sockets can make them: 256-byte values, every one acknowledged after it is
- * synced on two of three and applied. Then what a member costs that comes back far behind. Prints one
- * JSON line a figure; asserts nothing.
+ * synced on two of three and applied. Then what a member costs that comes back far behind, and how
+ * long writes wait while a large state is snapshotted. Prints one JSON line a figure; asserts nothing.
  *
- *     node test/bench/store-writes.ts [--seconds 4] [--reps 3] [--clients 1,8,64,256] [--behind 100000]
+ *     node test/bench/store-writes.ts [--seconds 4] [--reps 3] [--clients 1,8,64,256]
+ *         [--behind 100000] [--snapshot 24000]
+ *
+ * `--clients ''`, `--behind 0` and `--snapshot 0` leave a part out.
  */
 import { type ChildProcess, fork } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { DEFAULT_COMPACTION } from '../../manager/raft/compaction.ts';
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import { newId } from '../../shared/ids.ts';
 import { systemRandom } from '../../shared/io/system.ts';
@@ -22,6 +26,8 @@ import { freePort, issueIdentity, until } from '../manager/raft/io/harness.ts';
 import type { Order, Reply, StoreMemberInput } from './store-member.ts';
 
 const VALUE_BYTES = 256;
+/** Between two writes whose delays tell of a snapshot: the members are not busy otherwise. */
+const PACE_MS = 2;
 const CONNECTIONS = 8;
 const script = new URL('./store-member.ts', import.meta.url);
 const { values: options } = parseArgs({
@@ -30,6 +36,7 @@ const { values: options } = parseArgs({
     reps: { type: 'string', default: '3' },
     clients: { type: 'string', default: '1,8,64,256' },
     behind: { type: 'string', default: '100000' },
+    snapshot: { type: 'string', default: '24000' },
   },
 });
 const seconds = Number(options.seconds);
@@ -50,6 +57,10 @@ class Member {
     this.port = port;
     this.#identity = identity;
     this.#folder = folder;
+  }
+  /** Of its own state, finished. */
+  snapshots(): string[] {
+    return readdirSync(this.#folder).filter((name) => /^snap-[\d-]+$/.test(name));
   }
   get pid(): number {
     return this.#child?.pid ?? 0;
@@ -142,7 +153,9 @@ try {
   await grow(3);
   const leader = await theLeader();
   emit('idle_pss', { pss_mib: members.map(pssMib) });
-  for (const clients of options.clients.split(',').map(Number)) {
+  const counts = options.clients.split(',').filter((count) => count !== '');
+  if (Number(options.snapshot) > 0) await snapshots(leader, Number(options.snapshot));
+  for (const clients of counts.map(Number)) {
     for (let rep = 1; rep <= reps; rep++) await writes(leader, clients, rep);
   }
   if (Number(options.behind) > 0) await catchUp(leader, Number(options.behind));
@@ -226,14 +239,7 @@ async function writes(leader: Member, clients: number, rep: number): Promise<voi
 async function catchUp(leader: Member, entries: number): Promise<void> {
   const follower = members.find((one) => one !== leader) as Member;
   await follower.end();
-  const link = await Clients.open(leader.port, CONNECTIONS);
-  let left = entries;
-  await Promise.all(
-    Array.from({ length: 256 }, async (_, client) => {
-      while (left-- > 0) await link.write(client);
-    }),
-  );
-  link.close();
+  await fill(leader, entries);
   const before = await leader.ask({ call: 'status' });
   const start = performance.now();
   await follower.start('restart');
@@ -248,6 +254,49 @@ async function catchUp(leader: Member, entries: number): Promise<void> {
     with_start: round((performance.now() - start) / 1_000),
     leader_kept: after.isLeader && after.term === before.term,
   });
+}
+
+async function fill(leader: Member, entries: number): Promise<void> {
+  const link = await Clients.open(leader.port, CONNECTIONS);
+  let left = entries;
+  await Promise.all(
+    Array.from({ length: 256 }, async (_, client) => {
+      while (left-- > 0) await link.write(client);
+    }),
+  );
+  link.close();
+}
+
+/** Delays of paced writes to a leader with so many objects: without snapshots, then with one after another. */
+async function snapshots(leader: Member, objects: number): Promise<void> {
+  await fill(leader, objects);
+  for (const snapshotEveryEntries of [1_000_000, 200]) {
+    await leader.ask({ call: 'compaction', snapshotEveryEntries });
+    const link = await Clients.open(leader.port, 1);
+    const files = new Set(leader.snapshots());
+    const before = files.size;
+    const delays: number[] = [];
+    const end = performance.now() + seconds * 1_000;
+    while (performance.now() < end) {
+      const start = performance.now();
+      await link.write(0);
+      delays.push(performance.now() - start);
+      for (const name of leader.snapshots()) files.add(name);
+      await new Promise((resolve) => setTimeout(resolve, PACE_MS));
+    }
+    link.close();
+    delays.sort((a, b) => a - b);
+    const at = (ratio: number) => round(delays[Math.floor((delays.length - 1) * ratio)] ?? 0);
+    emit(snapshotEveryEntries > objects ? 'delay_without_snapshots' : 'delay_with_snapshots', {
+      objects,
+      n: delays.length,
+      snapshots: files.size - before,
+      p50_ms: at(0.5),
+      p99_ms: at(0.99),
+      max_ms: at(1),
+    });
+  }
+  await leader.ask({ call: 'compaction', ...DEFAULT_COMPACTION });
 }
 
 function emit(scenario: string, figures: Record<string, unknown>): void {
