@@ -1,3 +1,4 @@
+import { type ErrorCode, isShoalError } from '../../shared/errors.ts';
 import type {
   ClusterInfo,
   CreateRequest,
@@ -28,6 +29,14 @@ import { redact } from './redact.ts';
 import { invalid, unimplemented } from './refuse.ts';
 import { claimsPorts, createService, removeService, updateService } from './services.ts';
 import { Turns } from './turns.ts';
+
+/** Errors that another state of the cluster would not give. */
+const REFUSALS = [
+  'not-found',
+  'already-exists',
+  'failed-precondition',
+  'out-of-sequence',
+] as const satisfies readonly ErrorCode[];
 
 /** A whole list. `serviceStatus` is empty or as long as `objects`. */
 export type ListResult = Readonly<{
@@ -87,7 +96,11 @@ export class Control {
     return { kind, found, serviceStatus, index: store.index };
   }
 
-  async create({ object }: CreateRequest, signal?: AbortSignal): Promise<StoreObject> {
+  create(request: CreateRequest, signal?: AbortSignal): Promise<StoreObject> {
+    return this.#surely(() => this.#create(request, signal), signal);
+  }
+
+  async #create({ object }: CreateRequest, signal?: AbortSignal): Promise<StoreObject> {
     const kind = object?.kind;
     if (kind === undefined) throw invalid('the object to create is missing');
     switch (kind.$case) {
@@ -115,7 +128,11 @@ export class Control {
     }
   }
 
-  async update(request: UpdateRequest, signal?: AbortSignal): Promise<StoreObject> {
+  update(request: UpdateRequest, signal?: AbortSignal): Promise<StoreObject> {
+    return this.#surely(() => this.#update(request, signal), signal);
+  }
+
+  async #update(request: UpdateRequest, signal?: AbortSignal): Promise<StoreObject> {
     const kind = request.object?.kind;
     const { id, version, rollback, registryAuthFrom } = request;
     if (kind === undefined) throw invalid('the object to update is missing');
@@ -148,7 +165,12 @@ export class Control {
     }
   }
 
-  async remove({ kind: word, id, force }: RemoveRequest, signal?: AbortSignal): Promise<void> {
+  remove(request: RemoveRequest, signal?: AbortSignal): Promise<void> {
+    return this.#surely(() => this.#remove(request, signal), signal);
+  }
+
+  async #remove(request: RemoveRequest, signal?: AbortSignal): Promise<void> {
+    const { kind: word, id, force } = request;
     const kind = parseKind(word);
     switch (kind) {
       case 'service':
@@ -171,8 +193,25 @@ export class Control {
   }
 
   async updateCluster(request: UpdateClusterRequest, signal?: AbortSignal): Promise<ClusterInfo> {
-    await updateCluster(this.#deps, request, signal);
+    await this.#surely(() => updateCluster(this.#deps, request, signal), signal);
     return clusterInfo(this.#deps);
+  }
+
+  /**
+   * A refusal tells of the state as a read does, and the leader's replica may be the last to apply what
+   * clients have seen at others: it stands only when a replica that caught up gives it, too.
+   */
+  async #surely<T>(write: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+    const { store } = this.#deps;
+    const judgedAt = store.index;
+    try {
+      return await write();
+    } catch (error) {
+      if (!REFUSALS.some((code) => isShoalError(error, code))) throw error;
+      await this.#barrier(false, signal);
+      if (store.index === judgedAt) throw error;
+      return await write();
+    }
   }
 
   /**
