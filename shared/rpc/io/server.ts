@@ -1,5 +1,6 @@
 import { chmod, rm } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
+import type { PeerCertificate } from 'node:tls';
 import {
   Metadata,
   type MethodDefinition,
@@ -20,6 +21,7 @@ import type { Caller } from '../caller.ts';
 import { loggedStatus } from '../status.ts';
 import { MESSAGE_MAX_BYTES } from './client.ts';
 import { callerOf, listenForCluster, parseTarget } from './cluster-listener.ts';
+import { DroppedRoots } from './dropped-roots.ts';
 import { type LinkMethod, LinkServer } from './link-server.ts';
 import { linkPathOf, listenForLinks } from './link-socket.ts';
 
@@ -142,6 +144,7 @@ export class RpcServer {
   readonly #local: Server;
   readonly #identity: IdentitySource;
   readonly #links: LinkServer;
+  readonly #droppedRoots: DroppedRoots;
   readonly #listeners: { close: () => void }[] = [];
   readonly #sockets: string[] = [];
   #closing: Promise<void> | undefined;
@@ -149,6 +152,7 @@ export class RpcServer {
     this.#log = options.log ?? silentLog;
     this.#identity = options.identity;
     this.#links = new LinkServer(this.#log);
+    this.#droppedRoots = new DroppedRoots(options.identity);
     const limits = {
       'grpc.max_receive_message_length': MESSAGE_MAX_BYTES,
       'grpc.max_send_message_length': MESSAGE_MAX_BYTES,
@@ -169,6 +173,9 @@ export class RpcServer {
           handler.grpc({ callerOf, log: this.#log }),
         ]),
       );
+    // grpc-js shows a certificate only when its chain was verified against the roots.
+    const remoteCaller = (call: ServerCall) =>
+      this.#callerOf(call.getAuthContext().sslPeerCertificate);
     this.#remote.addService(service, bind(remoteCaller));
     this.#local.addService(
       service,
@@ -194,7 +201,7 @@ export class RpcServer {
       link: (socket) => {
         // Once: reading a certificate costs as much as a call.
         const certificate = socket.authorized ? socket.getPeerCertificate() : undefined;
-        this.#links.accept(socket, () => callerOf(certificate));
+        this.#links.accept(socket, () => this.#callerOf(certificate));
       },
     });
     this.#listeners.push(listener);
@@ -217,6 +224,12 @@ export class RpcServer {
     );
   }
 
+  /** `certificate` was verified at the handshake; roots may have been dropped since. */
+  #callerOf(certificate: PeerCertificate | undefined): Caller | undefined {
+    if (certificate !== undefined && this.#droppedRoots.issued(certificate)) return undefined;
+    return callerOf(certificate);
+  }
+
   /** Whoever may open the socket is the node itself, and its administrator. */
   #localCaller(): Caller {
     return { ...this.#identity.current().holder, role: 'manager', local: true };
@@ -229,6 +242,7 @@ export class RpcServer {
   }
 
   async #close(graceMs: number): Promise<void> {
+    this.#droppedRoots.close();
     for (const listener of this.#listeners) listener.close(); // its socket goes with it
     await Promise.all([
       this.#links.close(graceMs),
@@ -261,11 +275,6 @@ function shutDown(server: Server, graceMs: number): Promise<void> {
       resolve();
     });
   });
-}
-
-/** grpc-js shows a certificate only when its chain was verified against the roots. */
-function remoteCaller(call: ServerCall): Caller | undefined {
-  return callerOf(call.getAuthContext().sslPeerCertificate);
 }
 
 function contextOf(

@@ -1,13 +1,20 @@
 import test from 'ava';
+import { finishRotation } from '../../../manager/ca/trust.ts';
 import { bootstrapObjects } from '../../../manager/control/bootstrap.ts';
 import { Store } from '../../../manager/store/store.ts';
-import { createAction, removeAction } from '../../../manager/store/tables.ts';
+import { createAction, removeAction, updateAction } from '../../../manager/store/tables.ts';
 import { UpdateClusterRequest, type WatchChunk } from '../../../shared/gen/shoal/v1/control.ts';
-import { ClusterSpec, NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
+import { ClusterSpec, NodeRole, RootCa } from '../../../shared/gen/shoal/v1/objects.ts';
+import { createRootCa } from '../../../shared/pki/io/x509.ts';
 import { parseJoinToken } from '../../../shared/pki/join-token.ts';
 import { controlFixture } from '../../support/control.ts';
 import { settle } from '../../support/manual-clock.ts';
-import { nodeFixture, secretFixture, serviceFixture } from '../../support/objects.ts';
+import {
+  clusterFixture,
+  nodeFixture,
+  secretFixture,
+  serviceFixture,
+} from '../../support/objects.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
 import { applyDirect } from '../../support/store.ts';
 
@@ -245,4 +252,37 @@ test('a new cluster may lock itself from the start', (t) => {
   const bootstrap = { ...CLUSTER.bootstrap, spec };
   applyDirect(store, bootstrapObjects({ ...CLUSTER, bootstrap }));
   t.is(store.cluster()?.unlockKey.length, 32);
+});
+
+test('a root rotates when it is asked for: a new one or one that is given, and one at a time', async (t) => {
+  const root = createRootCa();
+  const cluster = clusterFixture({ rootCa: { ...root, workerSecret: 'w', managerSecret: 'm' } });
+  const { control, store, updateCluster, writer } = await controlFixture({ cluster: [cluster] });
+  const stored = () => store.cluster() ?? cluster;
+  const version = () => stored().meta?.version ?? 0;
+  const asked = (spec: Partial<ClusterSpec>, fields: Partial<UpdateClusterRequest> = {}) =>
+    updateCluster({ version: version(), spec: { ...stored().spec, ...spec }, ...fields });
+
+  await asked({ taskHistoryLimit: 7 });
+  t.is(stored().rootCa?.rotation, undefined, 'nobody asked for it');
+  await t.throwsAsync(() => asked({}, { rootCertificatePem: createRootCa().certificatePem }), {
+    message: /external certificate authorities are not supported/,
+  });
+  await asked({ forceRotate: 1 });
+  t.is(stored().rootCa?.certificatePem, root.certificatePem, 'trusted until all have followed');
+  const next = stored().rootCa?.rotation?.certificatePem ?? '';
+  t.regex(next, /BEGIN CERTIFICATE/);
+  const shown = (await control.getCluster()).cluster?.rootCa;
+  t.is(shown?.rotation?.certificatePem, next);
+  t.is(shown?.rotation?.keyPem, '', 'its key stays with the managers');
+  await asked({ forceRotate: 1 });
+  t.is(stored().rootCa?.rotation?.certificatePem, next, 'the same number asks for nothing');
+  await t.throwsAsync(() => asked({ forceRotate: 2 }), { message: /being rotated already/ });
+
+  const rootCa = finishRotation(stored().rootCa ?? RootCa.fromPartial({}), Date.now());
+  await writer.write([updateAction('cluster', { ...stored(), rootCa })]);
+  const given = createRootCa('given');
+  const own = { rootCertificatePem: given.certificatePem, rootKeyPem: given.keyPem };
+  await asked({}, own);
+  t.is(stored().rootCa?.rotation?.certificatePem, given.certificatePem);
 });

@@ -108,7 +108,7 @@ async function startManager(t: Pick<ExecutionContext, 'teardown'>) {
     await server.close(200);
     await rm(folder, { recursive: true });
   });
-  return { store, writer, address, socket };
+  return { store, writer, address, socket, identity };
 }
 
 const CALLERS: readonly Readonly<{
@@ -365,4 +365,25 @@ test('what an agent says after its first certificate expired goes by the next on
   await session.send({ message: { $case: 'heartbeat', value: { appliedRevision: 0 } } });
   session.cancel();
   link.close();
+});
+
+test('an open connection by a root that was dropped carries no calls any more', async (t) => {
+  const { address, identity } = await startManager(t);
+  const own = identity.current();
+  const both = root.certificatePem + otherRoot.certificatePem;
+  identity.replace({ ...own, rootsPem: both });
+  const byOther = identityOf({ nodeId: MANAGER, role: 'manager', by: otherRoot });
+  const [old, present] = [byOther, identityOf({ nodeId: MANAGER, role: 'manager' })].map((who) =>
+    openChannel(address, clusterCredentials(who)),
+  );
+  if (old === undefined || present === undefined) throw new Error('no channels');
+  t.teardown(() => {
+    for (const channel of [old, present]) channel.close();
+  });
+  const call = (channel: Channel) => unary(channel, ControlService.getCluster, {});
+  await t.notThrowsAsync(() => call(old));
+  await t.notThrowsAsync(() => call(present));
+  identity.replace({ ...own, rootsPem: root.certificatePem });
+  t.regex(await refusal(t, () => call(old)), /^unauthenticated/);
+  await t.notThrowsAsync(() => call(present));
 });
