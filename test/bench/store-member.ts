@@ -8,19 +8,24 @@ import { createServer, type Socket } from 'node:net';
 import { createFile } from '../../manager/control/files.ts';
 import { DEFAULT_COMPACTION } from '../../manager/raft/compaction.ts';
 import { startWorkerConsensus } from '../../manager/raft/io/start.ts';
+import { runScheduler } from '../../manager/scheduler/runner.ts';
 import { Store } from '../../manager/store/store.ts';
-import { StoreWriter } from '../../manager/store/writer.ts';
+import { createAction } from '../../manager/store/tables.ts';
+import { StoreWriter, writeInBatches } from '../../manager/store/writer.ts';
 import { messageOf } from '../../shared/errors.ts';
-import { ConfigSpec } from '../../shared/gen/shoal/v1/objects.ts';
+import { ConfigSpec, TaskState } from '../../shared/gen/shoal/v1/objects.ts';
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import { newId } from '../../shared/ids.ts';
 import { systemClock, systemRandom } from '../../shared/io/system.ts';
 import { silentLog } from '../../shared/log.ts';
 import { IdentityHolder, type TlsIdentity } from '../../shared/pki/identity.ts';
+import { nodeFixture, serviceFixture, taskOf, taskSpecFixture } from '../support/objects.ts';
 
 export type StoreMemberInput = Readonly<{
   folder: string;
   port: number;
+  /** Where links are taken, when not at the member's own address: behind a relay. */
+  listen: string;
   identity: TlsIdentity;
   member: RaftMember;
   members: readonly RaftMember[];
@@ -29,6 +34,8 @@ export type StoreMemberInput = Readonly<{
 export type Order =
   | Readonly<{ id: number; call: 'add'; member: RaftMember }>
   | Readonly<{ id: number; call: 'compaction'; snapshotEveryEntries: number }>
+  /** So many tasks of one service for 1,000 nodes; answered when the scheduler has placed all. */
+  | Readonly<{ id: number; call: 'schedule'; tasks: number }>
   | Readonly<{ id: number; call: 'status' }>;
 export type Reply = Readonly<{
   id: number;
@@ -44,7 +51,7 @@ const store = new Store();
 const { member, members, start } = input;
 const consensus = await startWorkerConsensus({
   folder: input.folder,
-  listen: member.raftAddress,
+  listen: input.listen,
   identity: new IdentityHolder(input.identity),
   start: start === 'restart' ? { kind: start } : { kind: start, member, members },
   stateMachine: store,
@@ -61,16 +68,50 @@ const deps = { store, writer, random: systemRandom };
 createServer(serve).listen(input.port, '127.0.0.1', () => tell(0));
 process.on('disconnect', () => process.exit(0));
 process.on('message', (order: Order) => {
-  if (order.call === 'compaction') {
-    const { snapshotEveryEntries } = order;
-    consensus.setCompaction({ ...DEFAULT_COMPACTION, snapshotEveryEntries });
-  }
-  const done = order.call === 'add' ? consensus.addMember(order.member) : Promise.resolve();
-  done.then(
+  carryOut(order).then(
     () => tell(order.id),
     (error: unknown) => tell(order.id, messageOf(error)),
   );
 });
+
+async function carryOut(order: Order): Promise<void> {
+  if (order.call === 'add') await consensus.addMember(order.member);
+  else if (order.call === 'schedule') await schedule(order.tasks);
+  else if (order.call === 'compaction') {
+    const { snapshotEveryEntries } = order;
+    consensus.setCompaction({ ...DEFAULT_COMPACTION, snapshotEveryEntries });
+  }
+}
+
+async function schedule(count: number): Promise<void> {
+  const nodes = Array.from({ length: 1_000 }, (_, i) => nodeFixture({ id: `node${i}` }));
+  const service = serviceFixture({ spec: { task: taskSpecFixture({}) } });
+  await writeInBatches(
+    writer,
+    [createAction('service', service)].concat(nodes.map((node) => createAction('node', node))),
+  );
+  const waiting = new Set<string>();
+  const tasks = Array.from({ length: count }, (_, i) => {
+    const status = { state: TaskState.PENDING };
+    const task = taskOf(service, { id: `task${i}`, slot: i + 1, status });
+    waiting.add(task.id);
+    return createAction('task', task);
+  });
+  const placed = Promise.withResolvers<void>();
+  const stop = new AbortController();
+  store.onCommit(({ changes }) => {
+    for (const { table, object } of changes) {
+      if (table === 'task' && object.nodeId !== '') waiting.delete(object.id);
+    }
+    if (waiting.size === 0) placed.resolve();
+  });
+  const deps = { store, writer, clock: systemClock, random: systemRandom, log: silentLog };
+  const running = runScheduler(deps, stop.signal);
+  await writeInBatches(writer, tasks);
+  await placed.promise;
+  stop.abort();
+  await running;
+}
 
 function tell(id: number, error?: string): void {
   const { isLeader, members: all, appliedIndex, term } = consensus.status();

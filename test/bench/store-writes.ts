@@ -6,17 +6,20 @@
  *
  *     node test/bench/store-writes.ts [--seconds 4] [--reps 3] [--clients 1,8,64,256]
  *         [--behind 100000] [--snapshot 24000]
+ *     node test/bench/store-writes.ts --schedule 10000 [--reps 3]
  *
- * `--clients ''`, `--behind 0` and `--snapshot 0` leave a part out.
+ * `--clients ''`, `--behind 0` and `--snapshot 0` leave a part out. `--schedule` measures heartbeats only:
+ * how much later than due the leader is heard while it places so many tasks.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { DEFAULT_COMPACTION } from '../../manager/raft/compaction.ts';
+import { DEFAULT_TIMING } from '../../manager/raft/node-start.ts';
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import { newId } from '../../shared/ids.ts';
 import { systemRandom } from '../../shared/io/system.ts';
@@ -37,6 +40,7 @@ const { values: options } = parseArgs({
     clients: { type: 'string', default: '1,8,64,256' },
     behind: { type: 'string', default: '100000' },
     snapshot: { type: 'string', default: '24000' },
+    schedule: { type: 'string', default: '0' },
   },
 });
 const seconds = Number(options.seconds);
@@ -46,6 +50,8 @@ type Unnumbered<T> = T extends unknown ? Omit<T, 'id'> : never;
 
 class Member {
   readonly member: RaftMember;
+  /** Where it takes links itself. */
+  listen: string;
   readonly port: number;
   readonly #identity: TlsIdentity;
   readonly #folder: string;
@@ -54,6 +60,7 @@ class Member {
   readonly #waiting = new Map<number, (reply: Reply) => void>();
   constructor(member: RaftMember, port: number, identity: TlsIdentity, folder: string) {
     this.member = member;
+    this.listen = member.raftAddress;
     this.port = port;
     this.#identity = identity;
     this.#folder = folder;
@@ -68,7 +75,8 @@ class Member {
   async start(start: StoreMemberInput['start'], members: readonly RaftMember[] = []) {
     const { member, port } = this;
     const folder = this.#folder;
-    const input = { folder, port, identity: this.#identity, member, members, start };
+    const listen = this.listen;
+    const input = { folder, port, listen, identity: this.#identity, member, members, start };
     const child = fork(script, [JSON.stringify(input)], { stdio: ['ignore', 2, 2, 'ipc'] });
     this.#child = child;
     await new Promise<void>((resolve, reject) => {
@@ -149,9 +157,20 @@ class Clients {
 const ca = createRootCa();
 const root = await mkdtemp(join(tmpdir(), 'shoal-store-bench-'));
 const members: Member[] = [];
+/** What passed to a member through its relay: who called, and when. */
+const heard: { to: Member; link: object; atMs: number }[] = [];
 try {
   await grow(3);
   const leader = await theLeader();
+  if (Number(options.schedule) > 0) await heartbeats(leader, Number(options.schedule));
+  else await all(leader);
+} finally {
+  await Promise.all(members.map((one) => one.end()));
+  await rm(root, { recursive: true, force: true });
+}
+process.exit(0);
+
+async function all(leader: Member): Promise<void> {
   emit('idle_pss', { pss_mib: members.map(pssMib) });
   const counts = options.clients.split(',').filter((count) => count !== '');
   if (Number(options.snapshot) > 0) await snapshots(leader, Number(options.snapshot));
@@ -160,9 +179,6 @@ try {
   }
   if (Number(options.behind) > 0) await catchUp(leader, Number(options.behind));
   emit('loaded_pss', { pss_mib: members.map(pssMib) });
-} finally {
-  await Promise.all(members.map((one) => one.end()));
-  await rm(root, { recursive: true, force: true });
 }
 
 async function grow(count: number): Promise<void> {
@@ -176,6 +192,7 @@ async function grow(count: number): Promise<void> {
       raftAddress: `127.0.0.1:${raftPort}`,
     };
     const one = new Member(member, port, issueIdentity(ca, member.nodeId), join(root, String(i)));
+    if (Number(options.schedule) > 0) await relay(one, raftPort);
     if (i > 0) await (await theLeader()).ask({ call: 'add', member });
     members.push(one);
     const known = members.map((other) => other.member);
@@ -253,6 +270,54 @@ async function catchUp(leader: Member, entries: number): Promise<void> {
     seconds: round((performance.now() - started) / 1_000),
     with_start: round((performance.now() - start) / 1_000),
     leader_kept: after.isLeader && after.term === before.term,
+  });
+}
+
+/** Links to `member` pass through here, so that it can be seen when something comes. */
+async function relay(member: Member, raftPort: number): Promise<void> {
+  const port = await freePort();
+  member.listen = `127.0.0.1:${port}`;
+  createServer({ noDelay: true }, (from) => {
+    const to = connect({ port, host: '127.0.0.1', noDelay: true });
+    from.on('data', () => heard.push({ to: member, link: from, atMs: performance.now() }));
+    from.pipe(to).pipe(from);
+    for (const socket of [from, to]) socket.on('error', () => [from, to].map((s) => s.destroy()));
+  }).listen(raftPort, '127.0.0.1');
+}
+
+/**
+ * The leader sends each follower something once a tick at least. Of the followers' links only the one
+ * from the leader is never silent for long; how much longer than a tick it is, is lateness.
+ */
+async function heartbeats(leader: Member, tasks: number): Promise<void> {
+  heard.length = 0;
+  const start = performance.now();
+  const before = await leader.ask({ call: 'status' });
+  const reply = await leader.ask({ call: 'schedule', tasks });
+  const end = performance.now();
+  const after = await leader.ask({ call: 'status' });
+  const late: number[] = [];
+  for (const link of new Set(heard.filter(({ to }) => to !== leader).map((one) => one.link))) {
+    const times = heard.filter((one) => one.link === link).map(({ atMs }) => atMs);
+    // Others than the leader only ping, once a second.
+    if (times.length < (2 * (end - start)) / 1_000 + 2) continue;
+    for (const [i, atMs] of times.entries()) {
+      const silence = atMs - (times[i - 1] ?? start);
+      if (silence >= DEFAULT_TIMING.tickMs / 2)
+        late.push(Math.max(0, silence - DEFAULT_TIMING.tickMs));
+    }
+  }
+  late.sort((a, b) => a - b);
+  const at = (ratio: number) => round(late[Math.floor((late.length - 1) * ratio)] ?? 0);
+  emit('heartbeats_while_scheduling', {
+    tasks,
+    seconds: round((end - start) / 1_000),
+    silences: late.length,
+    late_p50_ms: at(0.5),
+    late_p99_ms: at(0.99),
+    late_max_ms: at(1),
+    leader_kept: after.isLeader && after.term === before.term,
+    ...(reply.error === undefined ? {} : { error: reply.error }),
   });
 }
 
