@@ -75,6 +75,8 @@ export class ManagerChannels implements ReportCalls, PeerLogs {
       // A leader without power must be noticed within an election, not minutes later.
       'grpc.keepalive_time_ms': 2_000,
       'grpc.keepalive_timeout_ms': 2_000,
+      // Or a channel opened after a renewal would share the connection of the one before.
+      'grpc.use_local_subchannel_pool': 1,
     });
     this.#channels.set(address, channel);
     return channel;
