@@ -218,11 +218,25 @@ export class Control {
    * Changes from the call on, in order; with `sinceMs` those before that are still kept come first. Ends when
    * the signal aborts; a reader too slow is cut with an error.
    */
-  watch({ kinds, sinceMs }: WatchRequest, signal: AbortSignal): AsyncIterable<WatchChunk> {
-    const wanted = new Set(kinds.map(parseKind));
+  watch(request: WatchRequest, signal: AbortSignal): AsyncIterable<WatchChunk> {
+    const { sinceMs, afterIndex } = request;
+    const wanted = new Set(request.kinds.map(parseKind));
+    if (afterIndex > 0) return this.#resumed(afterIndex, wanted, signal);
     const past = sinceMs > 0 ? this.#recent.since(sinceMs) : undefined;
     const batches = this.#deps.store.watch({ signal });
     return this.#events(past, batches, wanted);
+  }
+
+  async *#resumed(
+    from: number,
+    wanted: ReadonlySet<string>,
+    signal: AbortSignal,
+  ): AsyncGenerator<WatchChunk> {
+    const { store, consensus } = this.#deps;
+    // The index may be another manager's, which was ahead of this replica.
+    if (from > store.index) await consensus.readBarrier(signal);
+    if (from > store.index) throw invalid(`after_index: ${from} lies in the future`);
+    yield* this.#events(undefined, store.watch({ from, signal }), wanted);
   }
 
   async *#events(

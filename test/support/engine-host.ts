@@ -287,7 +287,8 @@ export class EngineHost {
       getCluster: () => control.getCluster(),
       updateCluster: (request) => control.updateCluster(request),
       unlockKey: async () => this.store.cluster()?.unlockKey ?? new Uint8Array(0),
-      watch: (kinds, sinceMs, signal) => control.watch({ kinds: [...kinds], sinceMs }, signal),
+      watch: (kinds, sinceMs, signal) =>
+        control.watch({ kinds: [...kinds], sinceMs, afterIndex: 0 }, signal),
       serviceLogs: (subscription) => this.#serviceLogs(subscription),
     };
   }

@@ -101,7 +101,12 @@ export function managerControlClient(socketPath: string): ControlClient & { clos
       throw new ShoalError('unavailable', 'no leader of the managers answered in time');
     },
     watch: (kinds, sinceMs, signal) =>
-      serverStream(streams(), ControlService.watch, { kinds: [...kinds], sinceMs }, { signal }),
+      serverStream(
+        streams(),
+        ControlService.watch,
+        { kinds: [...kinds], sinceMs, afterIndex: 0 },
+        { signal },
+      ),
     serviceLogs: (subscription, signal) =>
       serverStream(streams(), ControlService.serviceLogs, subscription, { signal }),
     close: () => {

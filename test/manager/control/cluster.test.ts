@@ -3,7 +3,11 @@ import { finishRotation } from '../../../manager/ca/trust.ts';
 import { bootstrapObjects } from '../../../manager/control/bootstrap.ts';
 import { Store } from '../../../manager/store/store.ts';
 import { createAction, removeAction, updateAction } from '../../../manager/store/tables.ts';
-import { UpdateClusterRequest, type WatchChunk } from '../../../shared/gen/shoal/v1/control.ts';
+import {
+  UpdateClusterRequest,
+  type WatchChunk,
+  WatchRequest,
+} from '../../../shared/gen/shoal/v1/control.ts';
 import { ClusterSpec, NodeRole, RootCa } from '../../../shared/gen/shoal/v1/objects.ts';
 import { createRootCa } from '../../../shared/pki/io/x509.ts';
 import { parseJoinToken } from '../../../shared/pki/join-token.ts';
@@ -147,7 +151,7 @@ test('watch() tells changes of the kinds asked for, without what must not be sho
   const chunks: WatchChunk[] = [];
   const reading = (async () => {
     for await (const chunk of control.watch(
-      { kinds: ['secret', 'service'], sinceMs: 0 },
+      { kinds: ['secret', 'service'], sinceMs: 0, afterIndex: 0 },
       stop.signal,
     )) {
       chunks.push(chunk);
@@ -181,7 +185,7 @@ test('watch() tells changes of the kinds asked for, without what must not be sho
     ],
   );
   t.false(JSON.stringify(chunks).includes('hush'));
-  t.throws(() => control.watch({ kinds: ['volume'], sinceMs: 0 }, stop.signal), {
+  t.throws(() => control.watch({ kinds: ['volume'], sinceMs: 0, afterIndex: 0 }, stop.signal), {
     message: /"volume"/,
   });
 });
@@ -189,7 +193,9 @@ test('watch() tells changes of the kinds asked for, without what must not be sho
 test('watch() without kinds tells all but the cluster object', async (t) => {
   const { control, writer, updateCluster, store } = await controlFixture();
   const { signal } = new AbortController();
-  const reader = control.watch({ kinds: [], sinceMs: 0 }, signal)[Symbol.asyncIterator]();
+  const reader = control
+    .watch({ kinds: [], sinceMs: 0, afterIndex: 0 }, signal)
+    [Symbol.asyncIterator]();
   await updateCluster({ version: store.cluster()?.meta?.version ?? 0, rotateWorkerToken: true });
   await writer.write([createAction('node', nodeFixture())]);
   const { value } = await reader.next();
@@ -206,7 +212,7 @@ test('watch() with a time tells first what is kept since then, then where the pr
   await clock.advance(1_000);
   const stop = new AbortController();
   const reader = control
-    .watch({ kinds: ['secret', 'service'], sinceMs }, stop.signal)
+    .watch({ kinds: ['secret', 'service'], sinceMs, afterIndex: 0 }, stop.signal)
     [Symbol.asyncIterator]();
   const past = (await reader.next()).value as WatchChunk;
   t.is(past.atMs, sinceMs);
@@ -285,4 +291,24 @@ test('a root rotates when it is asked for: a new one or one that is given, and o
   const own = { rootCertificatePem: given.certificatePem, rootKeyPem: given.keyPem };
   await asked({}, own);
   t.is(stored().rootCa?.rotation?.certificatePem, given.certificatePem);
+});
+
+test('watch() resumes after an index without a gap, and refuses one that is not there yet', async (t) => {
+  const { control, store, createFile } = await controlFixture();
+  const index = store.index;
+  const id = await createFile('config', 'one');
+  await createFile('secret', 'two');
+  const end = new AbortController();
+  const resumed = (afterIndex: number) =>
+    control
+      .watch(WatchRequest.fromPartial({ kinds: ['config'], afterIndex }), end.signal)
+      [Symbol.asyncIterator]();
+  const chunks = resumed(index);
+  const first: WatchChunk | undefined = (await chunks.next()).value;
+  t.is(first?.events[0]?.object?.kind?.value.id, id);
+  const next = chunks.next();
+  const later = await createFile('config', 'three');
+  t.is((await next).value?.events[0]?.object?.kind?.value.id, later);
+  await t.throwsAsync(() => resumed(store.index + 1).next(), { message: /lies in the future/ });
+  end.abort();
 });

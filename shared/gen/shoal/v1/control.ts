@@ -165,6 +165,11 @@ export interface WatchRequest {
    * tasks), then one chunk without events, then what happens from now on.
    */
   sinceMs: number;
+  /**
+   * The index of a list or of the last chunk: all changes after it come, without a gap. Refused with
+   * failed-precondition when they are no longer kept: list again. 0: from now on.
+   */
+  afterIndex: number;
 }
 
 export interface WatchEvent {
@@ -1657,7 +1662,7 @@ export const UnlockKey: MessageFns<UnlockKey> = {
 };
 
 function createBaseWatchRequest(): WatchRequest {
-  return { kinds: [], sinceMs: 0 };
+  return { kinds: [], sinceMs: 0, afterIndex: 0 };
 }
 
 export const WatchRequest: MessageFns<WatchRequest> = {
@@ -1667,6 +1672,9 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     }
     if (message.sinceMs !== 0) {
       writer.uint32(16).int64(message.sinceMs);
+    }
+    if (message.afterIndex !== 0) {
+      writer.uint32(24).int64(message.afterIndex);
     }
     return writer;
   },
@@ -1700,6 +1708,14 @@ export const WatchRequest: MessageFns<WatchRequest> = {
             message.sinceMs = longToNumber(reader.int64());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.afterIndex = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1719,6 +1735,7 @@ export const WatchRequest: MessageFns<WatchRequest> = {
     const message = createBaseWatchRequest();
     message.kinds = object.kinds?.map((e) => e) || [];
     message.sinceMs = object.sinceMs ?? 0;
+    message.afterIndex = object.afterIndex ?? 0;
     return message;
   },
 };
