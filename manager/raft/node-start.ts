@@ -43,6 +43,22 @@ export type NodeConfig = Readonly<{
   compaction: CompactionPolicy;
 }>;
 
+const LIMITS = {
+  preVote: true,
+  checkQuorum: true,
+  maxMessageBytes: 512 << 10,
+  maxInflightMessages: 256,
+  maxInflightBytes: 8 << 20,
+  maxUncommittedBytes: 32 << 20,
+  maxApplyingBytes: 2 << 20,
+  maxPendingReads: 4_096,
+} as const satisfies Partial<RaftOptions>;
+
+export function optionsOf({ timing }: NodeConfig, id: RaftId): RaftOptions {
+  const { electionTicks, heartbeatTicks, readMode = 'quorum' } = timing;
+  return { ...LIMITS, id, electionTicks, heartbeatTicks, readMode };
+}
+
 const IDENTITY_NOTE = 'identity';
 const DIRECTORY_NOTE = 'directory';
 const REMOVED_NOTE = 'removed';

@@ -11,14 +11,14 @@ export const NODE_MUTANTS: readonly NodeMutant[] = [
     edits: [
       {
         file: 'node.ts',
-        find: 'this.#sendAll(ready.messages);',
-        replace: 'this.#sendAll(ready.messages); this.#sendAll(ready.messagesAfterSync);',
+        find: 'this.#sender.send(ready.messages);',
+        replace: 'this.#sender.send(ready.messages); this.#sender.send(ready.messagesAfterSync);',
       },
     ],
   },
   {
     name: 'writes lazily what must be on disk',
-    edits: [{ file: 'node.ts', find: '{ lazy: !mustSync },', replace: '{ lazy: true },' }],
+    edits: [{ file: 'keep.ts', find: '{ lazy: !mustSync },', replace: '{ lazy: true },' }],
   },
   {
     name: 'starts from a snapshot that was never synced',

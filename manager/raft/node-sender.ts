@@ -1,0 +1,62 @@
+import type { Clock, Timer } from '../../shared/clock.ts';
+import type { NodeStorage, PeerTransport } from './ports.ts';
+import type { Message, RaftId, SnapshotRequest } from './types.ts';
+
+/**
+ * How long a message that nobody's answer waits for may lie, so that it travels with the next one: of
+ * one write after another every member then hears once, not twice. Below the 5 ms by which the loops
+ * of a manager collect changes.
+ */
+const LINGER_MS = 4;
+
+export type SenderPorts = Readonly<{
+  clock: Clock;
+  transport: PeerTransport;
+  storage: NodeStorage;
+  /** The snapshot that a message is about is not kept any more: a newer one has taken its place. */
+  snapshotGone: (to: RaftId) => void;
+}>;
+
+/** Sends what the core has for the other members, and decides when it leaves. */
+export class NodeSender {
+  readonly #ports: SenderPorts;
+  #lingering: Timer | undefined;
+
+  constructor(ports: SenderPorts) {
+    this.#ports = ports;
+  }
+
+  send(messages: readonly Message[]): void {
+    if (messages.length === 0) return;
+    const { clock, transport } = this.#ports;
+    for (const message of messages) {
+      if (message.type === 'snapshot') this.#sendSnapshot(message);
+      else transport.send(message);
+    }
+    if (messages.every(canLinger)) {
+      this.#lingering ??= clock.after(LINGER_MS, () => {
+        this.#lingering = undefined;
+        transport.flush();
+      });
+      return;
+    }
+    this.stop();
+    transport.flush();
+  }
+
+  stop(): void {
+    this.#lingering?.cancel();
+    this.#lingering = undefined;
+  }
+
+  #sendSnapshot(message: SnapshotRequest): void {
+    const body = this.#ports.storage.openSnapshot(message.snapshot);
+    if (body === undefined) this.#ports.snapshotGone(message.to);
+    else this.#ports.transport.sendSnapshot(message, body);
+  }
+}
+
+/** An append without entries tells what is committed: nobody waits for it but the member itself. */
+function canLinger(message: Message): boolean {
+  return message.type === 'append' && message.entries.length === 0;
+}
