@@ -262,6 +262,9 @@ export class Leadership {
       progress.readAck = reply.readSeq;
       this.#confirmReads();
     }
+    // The order to stand may have been lost, or have come before the target had applied a change of
+    // members that is committed, and may not stand yet.
+    if (reply.from === this.transferee) this.#maybeHandOver();
   }
 
   reportUnreachable(id: RaftId): void {

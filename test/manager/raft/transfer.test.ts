@@ -35,6 +35,15 @@ test('a member behind is brought up to date first', (t) => {
   t.deepEqual(group.get('b').appliedTexts(), ['1', '2']);
 });
 
+test('an order to stand that was lost is given again', (t) => {
+  const { group, a } = led();
+  a.core.transferLeadership(raftId('b'));
+  group.settle(({ type }) => type === 'timeout-now');
+  t.is(a.status.transferringTo, raftId('b'));
+  group.pass(2);
+  t.is(group.get('b').status.role, 'leader');
+});
+
 test('proposals are dropped during a transfer, and taken again when it was given up', (t) => {
   const { group, a } = led();
   group.isolate('b');
