@@ -1,6 +1,5 @@
 import type { Random } from '../../shared/random.ts';
 import { unreachable } from '../../shared/unreachable.ts';
-import { Asked } from './asked.ts';
 import { Election } from './election.ts';
 import { OLD_TERM, takeAppend, takeSnapshot } from './follower.ts';
 import { broken } from './invariant.ts';
@@ -9,16 +8,14 @@ import type { RaftLog } from './log.ts';
 import type { Membership } from './membership.ts';
 import { comesFromLeader, isGrantedPreVote, isVoteRequest, Messenger } from './messenger.ts';
 import type { Output } from './output.ts';
+import { Requests } from './requests.ts';
 import type {
   ForwardResult,
   HardState,
   Heartbeat,
   Message,
-  ProposeRequest,
-  ProposeResult,
   RaftId,
   RaftOptions,
-  ReadDropReason,
   Role,
   VoteReply,
   VoteRequest,
@@ -36,7 +33,7 @@ export class Roles {
   readonly #membership: Membership;
   readonly #output: Output;
   readonly #election: Election;
-  readonly #asked: Asked;
+  readonly #requests: Requests;
   readonly #messenger: Messenger;
   #term: number;
   #vote: RaftId | undefined;
@@ -62,8 +59,8 @@ export class Roles {
     this.#membership = membership;
     this.#output = output;
     this.#election = new Election(options.electionTicks, random);
-    this.#asked = new Asked(options, random, output);
     this.#messenger = new Messenger(options.id, log, output);
+    this.#requests = new Requests(options, random, output, this.#messenger);
     this.#term = term;
     this.#vote = vote;
     this.#silentTicks = options.readMode === 'lease' ? options.electionTicks : 0;
@@ -96,7 +93,7 @@ export class Roles {
       if (!this.#leadership.tick()) this.#becomeFollower(this.#term, undefined);
       return;
     }
-    this.#asked.tick();
+    this.#requests.asked.tick();
     this.#election.tick();
     if (this.#election.isDue() && this.#silentTicks === 0) {
       this.#election.restart();
@@ -193,9 +190,7 @@ export class Roles {
   #becomeFollower(term: number, leader: RaftId | undefined): void {
     const leadership = this.#leadership;
     if (leadership !== undefined) {
-      for (const context of leadership.drainReads()) {
-        this.#output.dropRead(context, 'leader-changed');
-      }
+      this.#requests.leadershipEnded(leadership);
       this.#leadership = undefined;
       this.#election.restart();
     }
@@ -210,13 +205,13 @@ export class Roles {
     this.#term = term;
     this.#vote = undefined;
     this.#election.redraw();
-    this.#asked.leaderChanged();
+    this.#requests.asked.leaderChanged();
   }
 
   #setLeader(leader: RaftId | undefined): void {
     if (leader === this.#leader) return;
     this.#leader = leader;
-    this.#asked.leaderChanged();
+    this.#requests.asked.leaderChanged();
   }
 
   /** A leader was heard so lately that no other may be elected yet. */
@@ -311,17 +306,16 @@ export class Roles {
         this.#onTimeoutNow(message.from);
         break;
       case 'read-index':
-        // One that finds no leader or no room gets no answer: the asking node's timeout tells it.
-        this.#leadership?.read(message.from, message.requestId);
+        this.#requests.onRead(message, this.#leadership);
         break;
       case 'read-index-reply':
-        this.#asked.onReadReply(message);
+        this.#requests.asked.onReadReply(message);
         break;
       case 'propose':
-        this.#onPropose(message);
+        this.#requests.onPropose(message, this);
         break;
       case 'propose-reply':
-        this.#asked.onProposeReply(message);
+        this.#requests.asked.onProposeReply(message);
         break;
       default:
         unreachable(message);
@@ -371,40 +365,18 @@ export class Roles {
     this.#askVotes(true);
   }
 
-  // --------------------------------------------------------------------------------------- reads
+  // ------------------------------------------------------------------------- reads and proposals
 
   readIndex(context: number): void {
-    const reason = this.#startRead(context);
-    if (reason !== undefined) this.#output.dropRead(context, reason);
+    this.#requests.read(context, this);
   }
-
-  #startRead(context: number): ReadDropReason | undefined {
-    if (this.#leadership !== undefined) {
-      return this.#leadership.read(this.#id, context) ? undefined : 'too-many';
-    }
-    return this.#asked.read(context, this);
-  }
-
-  // ----------------------------------------------------------------------------------- proposals
 
   forwardProposal(data: readonly Uint8Array[]): ForwardResult {
-    if (this.#leadership !== undefined) return { kind: 'dropped', reason: 'is-leader' };
-    return this.#asked.propose(data, this);
-  }
-
-  /** In the term that the asking member knows, or a later one has ended it: see step(). */
-  #onPropose({ from, requestId, data }: ProposeRequest): void {
-    const result: ProposeResult | undefined =
-      this.#leadership === undefined
-        ? { kind: 'dropped', reason: 'not-leader' }
-        : this.#leadership.proposeFor(from, requestId, data);
-    if (result !== undefined) {
-      this.#messenger.answerProposal(from, this.#term, requestId, result);
-    }
+    return this.#requests.forward(data, this);
   }
 
   handedOut(index: number): void {
-    this.#asked.handedOut(index, this.#log);
+    this.#requests.asked.handedOut(index, this.#log);
   }
 
   // ------------------------------------------------------------------------------ told by RaftCore
