@@ -1,16 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { messageOf, ShoalError } from '../../../shared/errors.ts';
+import { ShoalError } from '../../../shared/errors.ts';
 import { DiskFullError, type NodeStorage } from '../ports.ts';
 import type { DurableBatch, HardState, LoadedState, SnapshotBody, SnapshotMeta } from '../types.ts';
-import { type Disk, isDiskFull } from './disk.ts';
+import type { Disk } from './disk.ts';
 import type { LogKeys } from './log-keys.ts';
 import { Notes } from './notes.ts';
 import { type FileSnapshotSink, SnapshotFiles } from './snapshot-files.ts';
 import { SALT_BYTES } from './wal/cipher.ts';
 import { type Batch, encodeBatch, encodeState, type Place } from './wal/content.ts';
+import { KekChange } from './wal/kek-change.ts';
+import { newestSnapshot } from './wal/newest-snapshot.ts';
 import { type OldSegment, type ReadLog, readLog, refusal } from './wal/read-log.ts';
 import { sealedRecordBytes } from './wal/record.ts';
-import type { Replay } from './wal/replay.ts';
 import {
   encodeSegmentHeader,
   SEGMENT_HEADER_BYTES,
@@ -32,8 +33,6 @@ const FRAME_BYTES = 1 << 10;
 const SNAPSHOTS_KEPT = 2;
 /** Calls of `idle` between two attempts to make room, after one that failed. */
 const RETRY_ROOM_IDLES = 10;
-/** Calls of `idle` for which the key before still opens the log: what else it locks follows meanwhile. */
-const FORMER_KEK_IDLES = 300;
 const NO_STATE: HardState = { term: 0, vote: undefined, commit: 0 };
 const NOTHING: Batch = {
   hardState: undefined,
@@ -56,6 +55,7 @@ export class WalLog implements NodeStorage {
   readonly #files: SnapshotFiles;
   readonly #notes: Notes;
   readonly #spares: Spares;
+  readonly #kekChange: KekChange;
   readonly #terms = new TermRuns();
   #hardState = NO_STATE;
   #hardStateDirty = false;
@@ -70,10 +70,7 @@ export class WalLog implements NodeStorage {
   #wroteSinceIdle = false;
   #marked = true;
   #loaded = false;
-  /** There was no room to write down that it is the key now. */
-  #dueKek: { kek: Uint8Array | undefined } | undefined;
   #closed = false;
-  #dropFormerAt = 0;
 
   constructor(disk: Disk, keys: LogKeys) {
     this.#disk = disk;
@@ -81,6 +78,7 @@ export class WalLog implements NodeStorage {
     this.#files = new SnapshotFiles(disk, keys);
     this.#notes = new Notes(disk);
     this.#spares = new Spares(disk);
+    this.#kekChange = new KekChange(keys, () => this.#roll(0));
   }
 
   load(): LoadedState {
@@ -97,7 +95,6 @@ export class WalLog implements NodeStorage {
     if (typeof entries === 'string') throw this.#refusal(entries);
     this.#hardState = replay.hardState;
     this.#compacted = replay.compacted;
-    this.#snapshot = replay.snapshot;
     this.#lastIndex = this.#compacted.index + entries.length;
     if (this.#hardState.commit > this.#lastIndex) {
       throw this.#refusal(
@@ -107,7 +104,10 @@ export class WalLog implements NodeStorage {
     this.#terms.clear();
     this.#terms.from(this.#compacted.index, this.#compacted.term);
     for (const { index, term } of entries) this.#terms.from(index, term);
-    const snapshot = this.#findSnapshot(replay);
+    const snapshot = newestSnapshot(replay, this.#files, this.#terms, (what, cause) =>
+      this.#refusal(what, cause),
+    );
+    this.#snapshot = snapshot && { index: snapshot.index, term: snapshot.term };
     this.#segments = [...read.segments];
     for (const file of read.leftover) this.#disk.remove(file);
     this.#beginToWrite(read);
@@ -207,33 +207,13 @@ export class WalLog implements NodeStorage {
     return this.#notes.note(key);
   }
 
-  /** What is written from now on is sealed with a new data key; the old one goes with its last file. */
+  /** See `KekChange`. */
   rotateKey(): void {
-    this.#keys.rotate();
-    try {
-      this.#roll(0);
-    } catch (error) {
-      // Then with the next segment that there is room for.
-      if (!(error instanceof DiskFullError)) throw error;
-    }
+    this.#kekChange.rotate();
   }
 
   setKek(kek: Uint8Array | undefined): boolean {
-    const before = this.#keys.kek;
-    this.#dueKek = undefined;
-    if (sameKey(before, kek)) return false;
-    try {
-      this.#keys.setKek(kek);
-    } catch (error) {
-      if (!isDiskFull(error)) throw error;
-      this.#dueKek = { kek };
-      return true;
-    }
-    this.#dropFormerAt = this.#idles + FORMER_KEK_IDLES;
-    if (before !== undefined) return false;
-    // The disk may still remember what once lay on it: the data keys that it could open must go.
-    this.rotateKey();
-    return true;
+    return this.#kekChange.set(kek);
   }
 
   /**
@@ -247,10 +227,7 @@ export class WalLog implements NodeStorage {
     if (this.#spares.full && this.#idles % RETRY_ROOM_IDLES === 0) {
       this.#spares.prepare(this.#nextSize);
     }
-    if (this.#dueKek !== undefined && this.#idles % RETRY_ROOM_IDLES === 0) {
-      this.setKek(this.#dueKek.kek);
-    }
-    if (this.#idles === this.#dropFormerAt) this.#dropFormer();
+    this.#kekChange.idle();
     if (!quiet || (this.#marked && !this.#hardStateDirty)) return;
     this.#mark();
     this.#wroteSinceIdle = false;
@@ -361,15 +338,6 @@ export class WalLog implements NodeStorage {
     if (this.#notes.note(BEGUN) === undefined) this.#notes.put(BEGUN, new Uint8Array(0));
   }
 
-  #dropFormer(): void {
-    try {
-      this.#keys.dropFormer();
-    } catch (error) {
-      // The next start does it, too.
-      if (!isDiskFull(error)) throw error;
-    }
-  }
-
   #removeUnfinished(): void {
     for (const file of this.#disk.list()) if (file.endsWith('.tmp')) this.#disk.remove(file);
   }
@@ -412,43 +380,9 @@ export class WalLog implements NodeStorage {
     this.#keys.keepOnly(used);
   }
 
-  // ------------------------------------------------------------------------------------- reading
-
-  /** The newest snapshot that can be read and that the log continues. */
-  #findSnapshot(replay: Replay): SnapshotMeta | undefined {
-    const recorded = replay.snapshot;
-    // Newer than recorded: finished, but the crash came before it counted.
-    this.#files.pruneFinished(({ index }) => index <= (recorded?.index ?? 0));
-    if (recorded === undefined) {
-      if (this.#compacted.index === 0) return undefined;
-      throw this.#refusal('the log begins after a snapshot, but none is recorded');
-    }
-    let why: unknown;
-    for (const name of this.#files.list()) {
-      if (name.index < this.#compacted.index) break;
-      try {
-        const meta = this.#files.check(name);
-        if (this.#terms.at(name.index) !== meta.term) continue;
-        this.#snapshot = name;
-        return meta;
-      } catch (error) {
-        why ??= error;
-      }
-    }
-    const which = `snapshot ${recorded.index} (term ${recorded.term})`;
-    throw this.#refusal(
-      why === undefined ? `${which} is missing` : `${which}: ${messageOf(why)}`,
-      why,
-    );
-  }
-
   #refusal(what: string, cause?: unknown): ShoalError {
     return refusal(this.#disk, undefined, undefined, what, cause);
   }
-}
-
-function sameKey(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  return a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
 }
 
 /** The note that there are segments, or were. */
