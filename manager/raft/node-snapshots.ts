@@ -21,7 +21,12 @@ export type SnapshotPorts = Readonly<{
   fatal: (error: unknown) => void;
 }>;
 
-type Taking = Readonly<{ meta: SnapshotMeta; sink: SnapshotSink; replacesAll: boolean }>;
+type Taking = {
+  readonly meta: SnapshotMeta;
+  readonly sink: SnapshotSink;
+  readonly replacesAll: boolean;
+  bytes: number;
+};
 
 /** Keeps snapshots of this node's own state and cuts the log behind them. */
 export class NodeSnapshots {
@@ -30,7 +35,10 @@ export class NodeSnapshots {
   #asked = false;
   #taking: Taking | undefined;
   #committing = false;
-  #bytes = 0;
+  /** Of entries since the last snapshot was asked for. */
+  #logBytes = 0;
+  /** Of the last snapshot that this run took: 0 before the first one. */
+  #snapshotBytes = 0;
   #notBefore = 0;
   /** The next one that is begun takes the place of the whole log before it. */
   #replacesAll = false;
@@ -45,19 +53,20 @@ export class NodeSnapshots {
 
   /** Entries are going to the state machine. */
   handedOut(entries: readonly Entry[]): void {
-    for (const entry of entries) this.#bytes += entryBytes(entry);
+    for (const entry of entries) this.#logBytes += entryBytes(entry);
   }
 
   applied(index: number): void {
     if (this.#asked || this.#committing) return;
     const last = this.#ports.view.snapshot()?.index ?? 0;
+    const [logBytes, snapshotBytes] = [this.#logBytes, this.#snapshotBytes];
     const due =
       this.#replacesAll ||
-      this.#bytes >= SNAPSHOT_EVERY_BYTES ||
-      snapshotDue(this.#policy, index, last);
+      logBytes >= SNAPSHOT_EVERY_BYTES ||
+      snapshotDue(this.#policy, index, last, { logBytes, snapshotBytes });
     if (!due || index <= last || index < this.#notBefore) return;
     this.#asked = true;
-    this.#bytes = 0;
+    this.#logBytes = 0;
     this.#ports.ask();
   }
 
@@ -83,7 +92,7 @@ export class NodeSnapshots {
     const meta = { index, term, confState };
     this.#withRoom(index, () => {
       const sink = storage.beginSnapshot(meta);
-      this.#taking = { meta, sink, replacesAll: this.#replacesAll };
+      this.#taking = { meta, sink, replacesAll: this.#replacesAll, bytes: 0 };
       this.#replacesAll = false;
       sink.write(encodeDirectory(directory));
     });
@@ -91,7 +100,9 @@ export class NodeSnapshots {
 
   chunk(chunk: Uint8Array): void {
     const taking = this.#taking;
-    if (taking !== undefined) this.#withRoom(taking.meta.index, () => taking.sink.write(chunk));
+    if (taking === undefined) return;
+    taking.bytes += chunk.length;
+    this.#withRoom(taking.meta.index, () => taking.sink.write(chunk));
   }
 
   end(ok: boolean): void {
@@ -138,8 +149,9 @@ export class NodeSnapshots {
     this.#taking = undefined;
   }
 
-  #committed({ meta, replacesAll }: Taking): void {
+  #committed({ meta, replacesAll, bytes }: Taking): void {
     this.#committing = false;
+    this.#snapshotBytes = bytes;
     const { storage, view } = this.#ports;
     if (view.term(meta.index) !== meta.term || meta.index <= (view.snapshot()?.index ?? 0)) return;
     storage.adoptSnapshot(meta);

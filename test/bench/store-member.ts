@@ -79,7 +79,13 @@ async function carryOut(order: Order): Promise<void> {
   else if (order.call === 'schedule') await schedule(order.tasks);
   else if (order.call === 'compaction') {
     const { snapshotEveryEntries } = order;
-    consensus.setCompaction({ ...DEFAULT_COMPACTION, snapshotEveryEntries });
+    const often = snapshotEveryEntries < DEFAULT_COMPACTION.snapshotEveryEntries;
+    consensus.setCompaction({
+      ...DEFAULT_COMPACTION,
+      snapshotEveryEntries,
+      // However large the state is: its snapshots are what is measured then.
+      ...(often ? { leastLogRatio: 0 } : {}),
+    });
   }
 }
 
