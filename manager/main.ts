@@ -21,7 +21,11 @@ import { systemClock, systemRandom } from '../shared/io/system.ts';
 import type { Log } from '../shared/log.ts';
 import type { ManagerStart } from '../shared/manager-start.ts';
 import { IdentityHolder } from '../shared/pki/identity.ts';
-import { IDENTITY_FILE, readIdentity } from '../shared/pki/io/identity-files.ts';
+import {
+  IDENTITY_FILE,
+  isIdentityLockedBy,
+  readIdentity,
+} from '../shared/pki/io/identity-files.ts';
 import { rootDigest } from '../shared/pki/io/x509.ts';
 import { parseUnlockKey } from '../shared/pki/unlock-key.ts';
 import { clusterCredentials, openChannel, unary } from '../shared/rpc/io/client.ts';
@@ -34,13 +38,14 @@ import { bootstrapObjects } from './control/bootstrap.ts';
 import { Control } from './control/control.ts';
 import { restoredObjects } from './control/restored.ts';
 import { superviseLeadership } from './leadership.ts';
+import { LogLock } from './log-lock.ts';
 import type { LeaderDeps } from './loop.ts';
 import { announceAddresses } from './members/announce.ts';
 import { runOrchestrator } from './orchestrator/runner.ts';
 import { DEFAULT_COMPACTION } from './raft/compaction.ts';
 import type { Consensus } from './raft/consensus.ts';
 import type { ConsensusClient } from './raft/consensus-client.ts';
-import { readLogOwner } from './raft/io/open-log.ts';
+import { logOpens, readLogOwner } from './raft/io/open-log.ts';
 import { type ConsensusStart, startWorkerConsensus } from './raft/io/start.ts';
 import { createManagerServices } from './rpc/io/services.ts';
 import { runScheduler } from './scheduler/runner.ts';
@@ -266,6 +271,15 @@ async function main(): Promise<void> {
     .catch((error) => {
       log.warn('no leader yet', { error: messageOf(error) });
     });
+  const logLock = new LogLock(
+    { store, consensus, clock: systemClock },
+    {
+      logOpens: (key) => logOpens(folder, key),
+      setKek: (key) => consensus.setKek(key),
+      isTlsLockedBy: (key) => isIdentityLockedBy(start.certificateDir, key),
+    },
+    kek,
+  );
   const services = createManagerServices({
     identity,
     store,
@@ -275,6 +289,7 @@ async function main(): Promise<void> {
     clock: systemClock,
     random: systemRandom,
     log,
+    tlsKeys: (signal) => logLock.tlsKeys(signal),
   });
   const server = new RpcServer({ identity, log });
   services.register(server);
@@ -311,11 +326,10 @@ async function main(): Promise<void> {
     },
     ending.signal,
   );
-  const following = followCluster(
-    { store, consensus, clock: systemClock },
-    consensus,
-    ending.signal,
-  );
+  const following = Promise.all([
+    followCompaction({ store, consensus, clock: systemClock }, consensus, ending.signal),
+    logLock.run(ending.signal),
+  ]);
   await server.listen(start.listenAddress);
   await server.listenLocal(start.socketPath);
   trimWhenIdle();
@@ -337,15 +351,14 @@ async function main(): Promise<void> {
   if (consensus.status().removed) await sleep(systemClock, REMOVED_LINGER_MS);
 }
 
-/** What the cluster's object says of the log: the key that opens it, and how often it is cut. */
-async function followCluster(
+/** How often the log is cut is the cluster's to say. */
+async function followCompaction(
   deps: ClusterVersionsDeps,
   consensus: ConsensusClient,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    for await (const { unlockKey, spec } of clusterVersions(deps, signal)) {
-      consensus.setKek(unlockKey.length > 0 ? new Uint8Array(unlockKey) : undefined);
+    for await (const { spec } of clusterVersions(deps, signal)) {
       if (spec === undefined) continue;
       consensus.setCompaction({
         snapshotEveryEntries: spec.snapshotInterval || DEFAULT_COMPACTION.snapshotEveryEntries,

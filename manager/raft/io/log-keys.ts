@@ -61,6 +61,14 @@ export class LogKeys {
     }
   }
 
+  /** Whether the keys in a folder, which may be in use, open for who has `kek`, or (undefined) for everybody. */
+  static open(disk: Disk, kek: Uint8Array | undefined): boolean {
+    const stored = readStored(disk);
+    if (stored === undefined) return false;
+    const known = [kek, readKek(disk)].filter((key) => key !== undefined);
+    return known.some((key) => unwrapAll(stored, key) !== undefined);
+  }
+
   get current(): DataKey {
     const key = this.#keys.at(-1);
     if (key === undefined) throw new ShoalError('internal', 'a log without a data key');

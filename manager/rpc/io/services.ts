@@ -15,7 +15,6 @@ import {
 } from '../../../shared/rpc/io/server.ts';
 import { CertificateAuthority } from '../../ca/authority.ts';
 import { localSigner } from '../../ca/io/signer.ts';
-import { type ClusterVersionsDeps, clusterVersions } from '../../cluster-versions.ts';
 import { type BackupDeps, backup } from '../../control/backup.ts';
 import type { Control } from '../../control/control.ts';
 import { Dispatcher } from '../../dispatcher/dispatcher.ts';
@@ -40,7 +39,12 @@ export type ManagerServicesDeps = Readonly<{
   clock: Clock;
   random: Random;
   log: Log;
+  /** What locks the TLS key of this host, and what takes its place; undefined for nothing. */
+  tlsKeys: (signal: AbortSignal) => AsyncIterable<Uint8Array | undefined>;
 }>;
+
+/** On the wire. */
+const NO_KEY = new Uint8Array(0);
 
 type LeaderLoop = Readonly<{ name: string; run: (signal: AbortSignal) => Promise<void> }>;
 
@@ -158,7 +162,7 @@ function controlHandlers(
   methods: Methods,
   control: Control,
   logs: LogBroker,
-  deps: BackupDeps & ClusterVersionsDeps,
+  deps: BackupDeps & Pick<ManagerServicesDeps, 'tlsKeys'>,
 ) {
   const path = {
     get: ControlService.get.path,
@@ -196,7 +200,7 @@ function controlHandlers(
     ),
     followUnlockKey: handleServerStream(
       methods.stream(ControlService.followUnlockKey.path, async function* (_request, signal) {
-        for await (const { unlockKey } of clusterVersions(deps, signal)) yield { key: unlockKey };
+        for await (const key of deps.tlsKeys(signal)) yield { key: Buffer.from(key ?? NO_KEY) };
       }),
     ),
     watch: handleServerStream(

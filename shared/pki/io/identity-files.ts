@@ -1,7 +1,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ShoalError } from '../../errors.ts';
+import { isShoalError, ShoalError } from '../../errors.ts';
 import type { TlsIdentity } from '../identity.ts';
 import { createIdentity } from './x509.ts';
 
@@ -28,6 +28,21 @@ export async function readIdentity(
 
 export async function isIdentityLocked(certificateDir: string): Promise<boolean> {
   return (await readFile(join(certificateDir, IDENTITY_FILE), 'utf8')).includes(BEGIN_LOCKED_KEY);
+}
+
+/** Whether the key is locked, and by this one. */
+export async function isIdentityLockedBy(
+  certificateDir: string,
+  unlockKey: Uint8Array,
+): Promise<boolean> {
+  if (!(await isIdentityLocked(certificateDir))) return false;
+  try {
+    await readIdentity(certificateDir, unlockKey);
+    return true;
+  } catch (error) {
+    if (isShoalError(error, 'unauthenticated')) return false;
+    throw error;
+  }
 }
 
 /** The content of the identity's file; the key locked, when there is an unlock key. */

@@ -84,7 +84,10 @@ async function startManager(t: ExecutionContext) {
   const writer = new StoreWriter(deps);
   const identity = identityOf(MANAGER, 'manager');
   const control = new Control({ ...deps, writer, rootDigest, roots: localRoots });
-  const services = createManagerServices({ ...deps, writer, identity, control });
+  const tlsKeys = async function* () {
+    yield undefined;
+  };
+  const services = createManagerServices({ ...deps, writer, identity, control, tlsKeys });
   const server = new RpcServer({ identity });
   services.register(server);
   const folder = await mkdtemp(join(tmpdir(), 'shoal-rpc-'));
