@@ -10,7 +10,7 @@ import {
 import type { ChangeBatch } from '../../../manager/store/types.ts';
 import { isShoalError } from '../../../shared/errors.ts';
 import { TaskState, TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
-import { StoreTransaction } from '../../../shared/gen/shoal/v1/store.ts';
+import { StoreSnapshotChunk, StoreTransaction } from '../../../shared/gen/shoal/v1/store.ts';
 import { settle } from '../../support/manual-clock.ts';
 import {
   clusterFixture,
@@ -322,6 +322,19 @@ test('a snapshot does not see what is committed after it was taken', (t) => {
   t.is(replica.count('secret'), 5);
   t.is(replica.count('service'), 0);
   t.deepEqual(replica.get('secret', victim.id), victim);
+});
+
+test('snapshots have all objects in order of table and id, whatever their sizes', (t) => {
+  const store = new Store();
+  for (let i = 0; i < 200; i++) {
+    const data = Buffer.alloc(i % 50 === 0 ? 200_000 : 300, i + 1);
+    applyDirect(store, [createAction('secret', secretFixture({ spec: { name: `s${i}`, data } }))]);
+  }
+  const chunks = [...store.snapshot()];
+  t.true(chunks.every(({ length }) => length < 400_000));
+  const read = chunks.flatMap((chunk) => StoreSnapshotChunk.decode(chunk).objects);
+  const ids = read.map(({ kind }) => kind?.value.id ?? '');
+  t.deepEqual(ids, [...store.all('secret')].map(({ id }) => id).sort());
 });
 
 test('the snapshot of an empty store is a chunk, and restores to an empty store', (t) => {
