@@ -93,18 +93,28 @@ export class ForwardedProposals {
 }
 
 /**
- * A leader's memory of its members' requests: whatever it answers to the first copy, a second one
- * that is still on its way must not be appended, or `refused` would not be certain.
+ * A leader's memory of its members' requests, of the last term in which it led and was asked, also
+ * when it does not lead in it any more: whatever it answers to the first copy, a second one that is
+ * still on its way must be neither appended nor refused, or `refused` would not be certain.
  */
 export class SeenRequests {
   readonly #maxEach: number;
   readonly #seen = new Map<RaftId, Set<number>>();
+  #term = 0;
 
   constructor(maxEach: number) {
     this.#maxEach = maxEach;
   }
 
-  isNew(from: RaftId, requestId: number): boolean {
+  ledIn(term: number): void {
+    if (term === this.#term) return;
+    this.#term = term;
+    this.#seen.clear();
+  }
+
+  /** False also for a term of which nothing is remembered: this node may have started anew since. */
+  isNew(term: number, from: RaftId, requestId: number): boolean {
+    if (term !== this.#term) return false;
     const seen = this.#seen.get(from) ?? new Set();
     if (seen.has(requestId)) return false;
     seen.add(requestId);

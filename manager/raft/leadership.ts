@@ -2,7 +2,6 @@ import { hasCaughtUp } from './caught-up.ts';
 import { changeConf, changesOf, isJoint, isMove } from './conf-change.ts';
 import { encodeConfChange } from './conf-codec.ts';
 import { Feeder } from './feeder.ts';
-import { SeenRequests } from './forwarded-proposals.ts';
 import { Handover } from './handover.ts';
 import { broken } from './invariant.ts';
 import { LeaderLease } from './lease.ts';
@@ -47,7 +46,6 @@ export class Leadership {
   readonly #lease: LeaderLease;
   readonly #feeder: Feeder;
   readonly #uncommitted: UncommittedBytes;
-  readonly #requests: SeenRequests;
   // Made once: it is asked at every answer.
   readonly #readAckOf = (id: RaftId): number =>
     id === this.#options.id ? this.#reads.seq : (this.#progress.get(id)?.readAck ?? 0);
@@ -67,7 +65,6 @@ export class Leadership {
     this.#progress = new Tracker(options, log);
     this.#reads = new ReadQueue(options.maxPendingReads);
     this.#lease = new LeaderLease(options);
-    this.#requests = new SeenRequests(options.maxPendingReads);
     this.#handover = new Handover(options);
     this.#feeder = new Feeder(options, term, log, output);
     this.#uncommitted = new UncommittedBytes(options.maxUncommittedBytes, term);
@@ -123,14 +120,10 @@ export class Leadership {
     return this.#append(data, 'normal');
   }
 
-  /** A batch that another member forwards. Undefined for one that came before: it came twice. */
-  proposeFor(
-    from: RaftId,
-    requestId: number,
-    data: readonly Uint8Array[],
-  ): ProposeResult | undefined {
+  /** A batch that another member forwards, for the first time. */
+  proposeFor(from: RaftId, data: readonly Uint8Array[]): ProposeResult {
     if (!this.#progress.all.has(from)) return { kind: 'dropped', reason: 'not-a-member' };
-    return this.#requests.isNew(from, requestId) ? this.propose(data) : undefined;
+    return this.propose(data);
   }
 
   proposeConfChange(change: ConfTransition): ProposeResult {

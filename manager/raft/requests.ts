@@ -1,5 +1,6 @@
 import type { Random } from '../../shared/random.ts';
 import { Asked, type LeaderKnown } from './asked.ts';
+import { SeenRequests } from './forwarded-proposals.ts';
 import type { Leadership } from './leadership.ts';
 import type { Messenger } from './messenger.ts';
 import type { Output } from './output.ts';
@@ -21,12 +22,14 @@ export class Requests {
   readonly #id: RaftId;
   readonly #output: Output;
   readonly #messenger: Messenger;
+  readonly #seen: SeenRequests;
 
   constructor(options: RaftOptions, random: Random, output: Output, messenger: Messenger) {
     this.asked = new Asked(options, random, output);
     this.#id = options.id;
     this.#output = output;
     this.#messenger = messenger;
+    this.#seen = new SeenRequests(options.maxPendingReads);
   }
 
   read(context: number, leading: Leading): void {
@@ -50,13 +53,19 @@ export class Requests {
     return this.asked.propose(data, leading);
   }
 
-  /** In the term that the asking member knows, or a later one has ended it: see Roles.step(). */
+  /**
+   * In the term that the asking member knows, or a later one has ended it: see Roles.step(). So this
+   * node led in this term, and may have appended an earlier copy of the request: whatever it can not
+   * tell to be the first gets no answer, for `refused` must be certain.
+   */
   onPropose({ from, requestId, data }: ProposeRequest, { leadership, term }: Leading): void {
-    const result: ProposeResult | undefined =
-      leadership === undefined
-        ? { kind: 'dropped', reason: 'not-leader' }
-        : leadership.proposeFor(from, requestId, data);
-    if (result !== undefined) this.#messenger.answerProposal(from, term, requestId, result);
+    if (leadership !== undefined) this.#seen.ledIn(term);
+    if (!this.#seen.isNew(term, from, requestId)) return;
+    const result: ProposeResult = leadership?.proposeFor(from, data) ?? {
+      kind: 'dropped',
+      reason: 'not-leader',
+    };
+    this.#messenger.answerProposal(from, term, requestId, result);
   }
 
   /** This node leads no more: its reads, and those that others asked it for, get no answer. */

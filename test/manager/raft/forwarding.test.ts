@@ -189,3 +189,44 @@ test('a retry under the same session and sequence counts once, across a change o
     t.deepEqual(verdicts, ['opened', 'apply', 'repeat']);
   }
 });
+
+test('a copy of what was refused is not taken when the cause of the refusal has gone', (t) => {
+  const { group, a } = led();
+  const order = {
+    type: 'propose',
+    from: raftId('n'),
+    to: a.id,
+    term: 2,
+    requestId: 7,
+    data: [bytes('late')],
+  } as const;
+  a.core.step(order);
+  t.like(a.run()[0], { type: 'propose-reply', result: { reason: 'not-a-member' } });
+  group.add(new NewMember('n', {}));
+  a.core.proposeConfChange(change('add-learner', 'n'));
+  group.pass(4);
+  a.core.step(order);
+  group.pass(2);
+  t.deepEqual(a.appliedTexts(), []);
+});
+
+test('a leader that stepped down in its term does not refuse a copy of what it has appended', (t) => {
+  const { group, a, b } = led();
+  const requestId = forward(b, 'x');
+  const [order] = b.run().filter(isProposal);
+  if (order === undefined) throw new Error('nothing was sent');
+  a.core.step(order);
+  a.run();
+  group.isolate('a');
+  for (let i = 0; i < 25; i++) a.core.tick();
+  t.is(a.status.role === 'leader', false);
+  t.is(a.status.term, 2);
+  a.core.step(order);
+  a.core.step({ ...order, requestId: requestId + 1 });
+  const answers = a.run().filter(({ type }) => type === 'propose-reply');
+  t.deepEqual(
+    answers.map((answer) => (answer.type === 'propose-reply' ? answer.requestId : 0)),
+    [requestId + 1],
+    'only what is new can be refused for certain',
+  );
+});
