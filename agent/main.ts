@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import { container, type InjectionToken, instanceCachingFactory as once } from 'tsyringe';
 import { aborted } from '../shared/abort.ts';
 import { messageOf } from '../shared/errors.ts';
-import { NodeDescription } from '../shared/gen/shoal/v1/objects.ts';
+import { NodeDescription, type TaskStatus } from '../shared/gen/shoal/v1/objects.ts';
 import { newId } from '../shared/ids.ts';
 import { consoleLog } from '../shared/io/console-log.ts';
 import { trimWhenIdle } from '../shared/io/idle-trim.ts';
@@ -137,6 +137,7 @@ container.register(MEMBERSHIP, {
         refoundCluster(root, systemRandom, systemClock.now(), validityMs),
       enroll,
       endManager: () => endLeftManager(flags),
+      endTasks,
       startSide: (record, identity, mode) => startSide(record, identity, mode),
     });
   }),
@@ -192,6 +193,57 @@ function endLeftManager(flags: AgentFlags): Promise<void> {
   return new Supervisor(left, systemClock, container.resolve(LOG)).stop(STOP_MANAGER_MS);
 }
 
+/** What does the tasks' work on this host, whoever assigns them. */
+function hostWork(
+  record: NodeRecord,
+  host: NodeDescription,
+  log: Log,
+  report: (taskId: string, status: TaskStatus) => void,
+) {
+  const flags = container.resolve(FLAGS);
+  const dataPlane = new LinuxDataPlane({
+    nodeId: record.nodeId,
+    hostAddress: record.dataPathAddress,
+    clock: systemClock,
+    random: systemRandom,
+    log: log.with({ part: 'network' }),
+  });
+  const tasks = new TaskManager({
+    runtime: eventedRuntime(container.resolve(RUNTIME), container.resolve(EVENTS)),
+    images: container.resolve(IMAGES),
+    dataPlane,
+    volumes: container.resolve(VOLUMES),
+    health: container.resolve(HEALTH),
+    host: {
+      nodeId: record.nodeId,
+      hostname: flags.hostname,
+      architecture: host.platform?.architecture ?? '',
+      os: host.platform?.os ?? '',
+    },
+    file: assignmentFile(join(flags.stateDir, 'tasks', 'assignments.bin')),
+    newContainerId: () => Buffer.from(systemRandom.bytes(32)).toString('hex'),
+    registryAuth,
+    report,
+    clock: systemClock,
+    log: log.with({ part: 'tasks' }),
+  });
+  return { tasks, dataPlane };
+}
+
+/** What a membership left running that nobody can use any more, for want of its key. */
+async function endTasks(record: NodeRecord): Promise<void> {
+  const log = container.resolve(LOG).with({ node: record.nodeId });
+  const host = describe(container.resolve(FLAGS), record.dataPathAddress);
+  const { tasks, dataPlane } = hostWork(record, host, log, () => undefined);
+  try {
+    await tasks.adopt();
+    await tasks.removeAll();
+    await dataPlane.removeAll();
+  } finally {
+    await dataPlane.close();
+  }
+}
+
 /** Everything that runs because this host is in a cluster. */
 async function startSide(
   record: NodeRecord,
@@ -201,7 +253,6 @@ async function startSide(
   const flags = container.resolve(FLAGS);
   const log = container.resolve(LOG).with({ node: record.nodeId });
   const store = container.resolve(NODE_STORE);
-  const runtime = container.resolve(RUNTIME);
   const identity = new IdentityHolder(tls);
   const directory = new ManagerDirectory(record.nodeId, record.managers, systemRandom);
   const clock = systemClock;
@@ -242,13 +293,6 @@ async function startSide(
     });
   };
 
-  const dataPlane = new LinuxDataPlane({
-    nodeId: record.nodeId,
-    hostAddress: record.dataPathAddress,
-    clock,
-    random: systemRandom,
-    log: log.with({ part: 'network' }),
-  });
   const host = describe(flags, record.dataPathAddress);
   const description = () =>
     NodeDescription.fromPartial({ ...host, tls: tlsFacts(identity.current()) });
@@ -259,6 +303,9 @@ async function startSide(
   const renew = async (signal: AbortSignal) =>
     saved(await renewCertificate(identity.current(), directory.targets(), signal));
   let side: MemberSide;
+  const { tasks, dataPlane } = hostWork(record, host, log, (taskId, status) =>
+    session.report({ taskId, status }),
+  );
   const session = new AgentSession({
     link: grpcManagerLink(identity),
     managers: directory,
@@ -270,27 +317,8 @@ async function startSide(
     address: advertised.host,
   });
   identity.onChange(() => session.describe(description()));
-  const tasks = new TaskManager({
-    runtime: eventedRuntime(runtime, container.resolve(EVENTS)),
-    images: container.resolve(IMAGES),
-    dataPlane,
-    volumes: container.resolve(VOLUMES),
-    health: container.resolve(HEALTH),
-    host: {
-      nodeId: record.nodeId,
-      hostname: flags.hostname,
-      architecture: host.platform?.architecture ?? '',
-      os: host.platform?.os ?? '',
-    },
-    file: assignmentFile(join(flags.stateDir, 'tasks', 'assignments.bin')),
-    newContainerId: () => Buffer.from(systemRandom.bytes(32)).toString('hex'),
-    registryAuth,
-    report: (taskId, status) => session.report({ taskId, status }),
-    clock,
-    log: log.with({ part: 'tasks' }),
-  });
   const publisher = new LogPublisher({
-    runtime,
+    runtime: container.resolve(RUNTIME),
     session,
     nodeId: record.nodeId,
     find: (taskId) => {

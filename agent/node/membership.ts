@@ -91,6 +91,8 @@ export type MembershipDeps = Readonly<{
   ): Promise<Enrolment>;
   /** Ends a manager process that an earlier daemon left, if there is one. */
   endManager(): Promise<void>;
+  /** Ends and removes the containers of a membership that nothing runs for, because it is locked. */
+  endTasks(record: NodeRecord): Promise<void>;
   startSide(record: NodeRecord, identity: TlsIdentity, mode: ManagerMode): Promise<ClusterSide>;
 }>;
 
@@ -188,6 +190,9 @@ export class NodeMembership implements Membership {
   }
 
   init(request: InitRequest, signal: AbortSignal): Promise<string> {
+    if (request.forceNewCluster && this.#locked !== undefined) {
+      return Promise.reject(new ShoalError('unavailable', LOCKED));
+    }
     // As Docker: on a host that is in no cluster it founds one like any other init.
     if (request.forceNewCluster && this.#side !== undefined) {
       return this.#exclusively(() => this.#forceNewCluster(request, signal), true);
@@ -308,6 +313,7 @@ export class NodeMembership implements Membership {
       const side = this.#side;
       if (side === undefined && this.#locked !== undefined) {
         if (!force) throw new ShoalError('unavailable', LOCKED);
+        await this.#deps.endTasks(this.#locked);
         await this.#deps.store.clear();
         this.#locked = undefined;
         this.#state = 'inactive';
@@ -430,7 +436,9 @@ export class NodeMembership implements Membership {
         'another init, join or leave of this node is under way: try again when it has ended',
       );
     }
-    if (!leaving && this.#side !== undefined) throw new ShoalError('unavailable', ALREADY_PART);
+    // A locked one is in its cluster, too: nothing of it may be written over.
+    const isPart = this.#side !== undefined || this.#locked !== undefined;
+    if (!leaving && isPart) throw new ShoalError('unavailable', ALREADY_PART);
     this.#busy = true;
     const before = this.#state;
     try {

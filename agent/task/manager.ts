@@ -83,7 +83,7 @@ export class TaskManager {
       // Runners of saved tasks that the managers do not list any more, and containers nobody knows.
       const listed = new Set(diff.tasks.map(({ id }) => id));
       for (const [id, runner] of this.#runners) if (!listed.has(id)) runner.remove();
-      this.#dropOrphans();
+      void this.#dropOrphans();
     }
     this.#saveSoon();
   }
@@ -104,8 +104,9 @@ export class TaskManager {
   async removeAll(): Promise<void> {
     const runners = [...this.#runners.values()];
     for (const runner of runners) runner.remove();
-    this.#dropOrphans();
-    await Promise.allSettled(runners.map(({ done }) => done));
+    // Also before the managers have said a word: none of them is anybody's any more.
+    this.#synchronized = true;
+    await Promise.allSettled([...runners.map(({ done }) => done), this.#dropOrphans()]);
   }
 
   #add(task: Task): void {
@@ -135,10 +136,12 @@ export class TaskManager {
       });
   }
 
-  #dropOrphans(): void {
+  async #dropOrphans(): Promise<void> {
     if (!this.#synchronized) return;
     const { dataPlane, log } = this.#deps;
-    for (const [taskId, container] of this.#orphans) {
+    const orphans = [...this.#orphans];
+    this.#orphans.clear();
+    const removals = orphans.map(([taskId, container]) =>
       Promise.all([
         removeWithVolumes(this.#deps, container.config.id),
         dataPlane.detach(taskId),
@@ -147,9 +150,9 @@ export class TaskManager {
           container: container.config.id,
           error: messageOf(error),
         }),
-      );
-    }
-    this.#orphans.clear();
+      ),
+    );
+    await Promise.all(removals);
   }
 
   #saveSoon(): void {

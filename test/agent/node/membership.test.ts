@@ -1,0 +1,101 @@
+import test from 'ava';
+import { type MembershipDeps, NodeMembership } from '../../../agent/node/membership.ts';
+import type { NodeRecord } from '../../../agent/node/record.ts';
+import { isShoalError } from '../../../shared/errors.ts';
+import { silentLog } from '../../../shared/log.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+
+const RECORD: NodeRecord = {
+  nodeId: 'n'.repeat(25),
+  clusterId: 'c'.repeat(25),
+  role: 'manager',
+  listenAddress: '0.0.0.0:2377',
+  advertiseAddress: '10.0.0.1:2377',
+  dataPathAddress: '10.0.0.1',
+  dataPathPort: 4789,
+  managers: [],
+};
+
+/** A node whose TLS key is locked; whatever it does to the disk or starts is in `done`. */
+function lockedNode() {
+  const done: string[] = [];
+  const does =
+    <T>(what: string, result?: T) =>
+    async () => {
+      done.push(what);
+      return result as T;
+    };
+  const deps = {
+    store: {
+      load: async () => undefined,
+      saveRecord: does('save record'),
+      saveIdentity: does('save identity'),
+      unlock: does('unlock'),
+      clear: does('clear'),
+    },
+    clock: new ManualClock(),
+    log: silentLog,
+    hostname: 'h1',
+    advertiseAddress: '10.0.0.1',
+    interfaces: () => [],
+    describe: () => ({}),
+    found: () => {
+      done.push('found');
+      throw new Error('founds a cluster');
+    },
+    refound: () => {
+      throw new Error('founds a cluster');
+    },
+    enroll: does('enroll'),
+    endManager: does('end manager'),
+    endTasks: does('end tasks'),
+    startSide: does('start'),
+  } as unknown as MembershipDeps;
+  const node = new NodeMembership(deps);
+  node.lock(RECORD);
+  return { node, done };
+}
+
+const INIT = {
+  listenAddress: '',
+  advertiseAddress: '',
+  dataPathAddress: '',
+  dataPathPort: 0,
+  defaultAddressPools: [],
+  subnetSize: 0,
+  availability: 0,
+  autoLock: false,
+  forceNewCluster: false,
+  spec: undefined,
+} as unknown as Parameters<NodeMembership['init']>[0];
+const JOIN = {
+  ...INIT,
+  remoteAddresses: ['10.0.0.2:2377'],
+  joinToken: 'token',
+} as unknown as Parameters<NodeMembership['join']>[0];
+const RESTORE = { ...INIT, messages: [] } as unknown as Parameters<NodeMembership['restore']>[0];
+const signal = new AbortController().signal;
+
+test('nothing founds or joins another cluster over a membership that is locked', async (t) => {
+  const { node, done } = lockedNode();
+  for (const [words, attempt] of [
+    [/already part of a swarm/, () => node.init(INIT, signal)],
+    [/needs to be unlocked/, () => node.init({ ...INIT, forceNewCluster: true }, signal)],
+    [/already part of a swarm/, () => node.join(JOIN, signal)],
+    [/already part of a swarm/, () => node.restore(RESTORE, signal)],
+    [/needs to be unlocked/, () => node.leave(false, signal)],
+  ] as const) {
+    const error = await t.throwsAsync<Error>(attempt);
+    t.true(isShoalError(error, 'unavailable'));
+    t.regex(error?.message ?? '', words);
+  }
+  t.deepEqual(done, []);
+  t.is(node.standing().localState, 'locked');
+});
+
+test('a locked node that is made to leave ends its containers, then forgets the cluster', async (t) => {
+  const { node, done } = lockedNode();
+  await node.leave(true, signal);
+  t.deepEqual(done, ['end tasks', 'clear']);
+  t.is(node.standing().localState, 'inactive');
+});

@@ -1,0 +1,43 @@
+import test from 'ava';
+import type { Images } from '../../../agent/image/types.ts';
+import type { DataPlane } from '../../../agent/network/types.ts';
+import type { Container, Runtime } from '../../../agent/runtime/types.ts';
+import { TASK_ID_LABEL } from '../../../agent/task/container-config.ts';
+import { HealthBook } from '../../../agent/task/health-book.ts';
+import { TaskManager } from '../../../agent/task/manager.ts';
+import { silentLog } from '../../../shared/log.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+import { FakeDataPlane, FakeImages, FakeRuntime, stateOf } from './fakes.ts';
+
+test('a node that leaves before its managers said a word removes what its tasks left', async (t) => {
+  const runtime = new FakeRuntime();
+  const dataPlane = new FakeDataPlane();
+  const config = (id: string, labels: Record<string, string>) =>
+    ({ id, labels, mounts: [] }) as unknown as Container['config'];
+  runtime.put({ config: config('task', { [TASK_ID_LABEL]: 't1' }), state: stateOf('running') });
+  runtime.put({ config: config('other', {}), state: stateOf('running') });
+  const tasks = new TaskManager({
+    runtime: runtime as unknown as Runtime,
+    images: new FakeImages() as unknown as Images,
+    dataPlane: Object.assign(dataPlane, {
+      setView: () => undefined,
+      adopt: async () => undefined,
+    }) as unknown as DataPlane,
+    volumes: {
+      ensure: async (name) => ({ name, mountpoint: name }),
+      removeAnonymous: async () => undefined,
+    },
+    health: new HealthBook(),
+    host: { nodeId: 'node', hostname: 'h1', architecture: 'x86_64', os: 'linux' },
+    file: { load: async () => undefined, save: async () => undefined },
+    newContainerId: () => 'new',
+    registryAuth: () => undefined,
+    report: () => undefined,
+    clock: new ManualClock(),
+    log: silentLog,
+  });
+  await tasks.adopt();
+  t.is((await runtime.list()).length, 2, 'until somebody says that it is over');
+  await tasks.removeAll();
+  t.deepEqual([...runtime.lives.keys()], ['other']);
+});
