@@ -1,7 +1,9 @@
 // Who may call what, tried for real: each method of each service over mutual TLS, by each kind of caller.
 import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { Metadata, type MethodDefinition, type ServiceError } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { grpcManagerLink } from '../../../agent/session/io/manager-link.ts';
@@ -39,6 +41,9 @@ import {
   serverStream,
   unary,
 } from '../../../shared/rpc/io/client.ts';
+import { clusterLink, parseTarget } from '../../../shared/rpc/io/cluster-listener.ts';
+import { LinkClient } from '../../../shared/rpc/io/link-client.ts';
+import { linkPathOf } from '../../../shared/rpc/io/link-socket.ts';
 import { RpcServer } from '../../../shared/rpc/io/server.ts';
 import { clusterFixture, nodeFixture } from '../../support/objects.ts';
 import { InMemoryConsensus } from '../../support/store.ts';
@@ -53,6 +58,7 @@ const HOUR_MS = 3_600_000;
 const root = createRootCa();
 const otherRoot = createRootCa();
 
+type Started = Awaited<ReturnType<typeof startManager>>;
 type Certificate = Readonly<{
   nodeId: string;
   role: 'manager' | 'worker';
@@ -240,6 +246,129 @@ for (const { who, as, certificate, code } of CALLERS) {
       const got = await outcome(channel, method, isAllowed ? 1_000 : 20_000);
       t.is(got, isAllowed ? 'reached' : code, method.path);
     }
+  });
+}
+
+/** The methods that links carry: what takes one request. */
+const LINK_METHODS = METHODS.filter(({ requestStream }) => !requestStream);
+
+/** A link's connection by any certificate, or none: the real client would not even ask without a right one. */
+function linkTo(address: string, certificate: Certificate | undefined): LinkClient {
+  const { host, port } = parseTarget(address);
+  const own = certificate && identityOf(certificate).current();
+  return new LinkClient(() =>
+    connectTls({
+      host,
+      port,
+      ca: root.certificatePem,
+      ...(own && { cert: own.certificatePem, key: own.keyPem }),
+      ALPNProtocols: ['shoal-calls'],
+      minVersion: 'TLSv1.3',
+      checkServerIdentity: () => undefined,
+    }),
+  );
+}
+
+async function linkOutcome(
+  link: LinkClient,
+  method: MethodDefinition<unknown, unknown>,
+  deadlineMs: number,
+): Promise<string> {
+  const empty = method.requestDeserialize(Buffer.alloc(0));
+  try {
+    if (method.responseStream) {
+      const stop = new AbortController();
+      const heard = () => stop.abort();
+      await link.each(method, empty, heard, { deadlineMs, signal: stop.signal });
+    } else await link.unary(method, empty, { deadlineMs });
+  } catch (error) {
+    if (isShoalError(error) && GUARD_WORDS.test(error.message)) return error.code;
+    // Neither may count as having come as far as a handler.
+    if (isShoalError(error, 'unimplemented') || /No connection established/.test(messageOf(error)))
+      return messageOf(error);
+  }
+  return 'reached';
+}
+
+for (const { who, as, certificate, code } of CALLERS) {
+  test(`by a link with ${who} each method is answered as the table says`, async (t) => {
+    const { address, socket } = await startManager(t);
+    const link =
+      as === 'local'
+        ? new LinkClient(() => connect(linkPathOf(socket)))
+        : linkTo(address, certificate);
+    t.teardown(() => link.close());
+    t.true(LINK_METHODS.length > 20);
+    for (const method of LINK_METHODS) {
+      const isAllowed = ACCESS[method.path as MethodPath].includes(as);
+      const got = await linkOutcome(link, method, isAllowed ? 1_000 : 20_000);
+      t.is(got, isAllowed ? 'reached' : code, method.path);
+    }
+  });
+}
+
+for (const { who, as, certificate } of CALLERS) {
+  if (certificate === undefined) continue; // it always has one
+  test(`a manager’s own link by ${who} carries calls only for a manager`, async (t) => {
+    const { address } = await startManager(t);
+    const link = clusterLink(address, identityOf(certificate));
+    t.teardown(() => link.close());
+    const call = () => link.unary(ControlService.getCluster, {}, { deadlineMs: 20_000 });
+    if (as === 'manager') await t.notThrowsAsync(call);
+    else t.regex(await refusal(t, call), /^(permission-denied|unauthenticated|unavailable)/);
+  });
+}
+
+test('a link goes to no server but a manager of the same cluster', async (t) => {
+  const caller = identityOf({ nodeId: MANAGER, role: 'manager' });
+  for (const [what, certificate] of [
+    ['a worker', { nodeId: WORKER, role: 'worker' }],
+    ['another cluster’s root', { nodeId: SELF, role: 'manager', by: otherRoot }],
+    ['another cluster by the same root', { nodeId: SELF, role: 'manager', clusterId: 'other' }],
+    ['an expired certificate', { nodeId: SELF, role: 'manager', validityMs: -60_000 }],
+  ] as const) {
+    const server = new RpcServer({ identity: identityOf(certificate) });
+    t.teardown(() => server.close(0));
+    const address = `127.0.0.1:${await server.listen('127.0.0.1:0')}`;
+    const link = clusterLink(address, caller);
+    t.teardown(() => link.close());
+    const call = () => link.unary(ControlService.getCluster, {}, { deadlineMs: 20_000 });
+    t.regex(await refusal(t, call), /^unavailable: No connection established/, what);
+  }
+});
+
+for (const [how, by, revoke] of [
+  [
+    'its node is removed',
+    root,
+    async ({ writer }: Started) => {
+      await writer.write([removeAction('node', MANAGER)]);
+    },
+  ],
+  [
+    'its root is dropped',
+    otherRoot,
+    async ({ identity }: Started) => {
+      identity.replace({ ...identity.current(), rootsPem: root.certificatePem });
+    },
+  ],
+] as const) {
+  test(`an open link carries no calls any more when ${how}`, async (t) => {
+    const started = await startManager(t);
+    const { address, identity } = started;
+    const rootsPem = root.certificatePem + otherRoot.certificatePem;
+    identity.replace({ ...identity.current(), rootsPem });
+    const link = linkTo(address, { nodeId: MANAGER, role: 'manager', by });
+    const present = linkTo(address, { nodeId: SELF, role: 'manager' });
+    t.teardown(() => {
+      for (const each of [link, present]) each.close();
+    });
+    const call = (by: LinkClient) => () => by.unary(ControlService.getCluster, {});
+    await t.notThrowsAsync(call(link));
+    await t.notThrowsAsync(call(present));
+    await revoke(started);
+    t.regex(await refusal(t, call(link)), /^(permission-denied|unauthenticated|unavailable)/);
+    await t.notThrowsAsync(call(present));
   });
 }
 
