@@ -102,6 +102,7 @@ export class Dispatcher {
       clock,
       log: deps.log,
     });
+    this.#drains.resume(store);
     this.#facts = factsOf(store);
     this.#relay = new StatusRelay({
       view: store,

@@ -40,6 +40,11 @@ export class DrainRelease {
     if (this.#drains.committed(batch, view)) this.#bell.ring();
   }
 
+  /** At the start of this manager: what was in the midst of a drain goes on with it. */
+  resume(view: ReadView): void {
+    if (this.#drains.resume(view)) this.#bell.ring();
+  }
+
   isDraining(taskId: string): boolean {
     return this.#drains.has(taskId);
   }
@@ -63,13 +68,14 @@ export class DrainRelease {
     await Promise.all(waiting);
   }
 
-  async #release({ drains, revision, networkIds }: DrainGroup, signal: AbortSignal): Promise<void> {
+  async #release(group: DrainGroup, signal: AbortSignal): Promise<void> {
+    const { drains, revision, networkIds, isResumed } = group;
     const { clock, log, hasSession, released } = this.#deps;
     const over = new AbortController();
     const timer = clock.after(DRAIN_WAIT_MS, () => over.abort());
     const until = AbortSignal.any([signal, over.signal]);
     try {
-      if (drains.some(({ nodeId }) => hasSession(nodeId))) {
+      if (isResumed || drains.some(({ nodeId }) => hasSession(nodeId))) {
         const withinMs = DRAIN_WAIT_MS - ANSWER_MS;
         const request = { revision, networkIds: [...networkIds], withinMs };
         const behind = await this.#ask(request, until);

@@ -1,4 +1,4 @@
-import type { Task } from '../../shared/gen/shoal/v1/objects.ts';
+import { type Task, TaskState } from '../../shared/gen/shoal/v1/objects.ts';
 import { isWanted } from '../../shared/model/task-state.ts';
 import type { ChangeBatch, ReadView } from '../store/types.ts';
 import { endpointOf, takesTraffic } from './items.ts';
@@ -23,6 +23,8 @@ export type DrainGroup = Readonly<{
   drains: readonly Drain[];
   revision: number;
   networkIds: readonly string[];
+  /** Begun by an earlier process of this manager: whose sessions they are is not known yet. */
+  isResumed: boolean;
 }>;
 
 /**
@@ -32,6 +34,7 @@ export type DrainGroup = Readonly<{
 export class Drains {
   readonly #open = new Set<string>();
   #gathered: Drain[] = [];
+  #isResumed = false;
 
   /** Takes note of the tasks that cease to be back-ends; true when there are any. The view is at the batch. */
   committed(batch: ChangeBatch, view: ReadView): boolean {
@@ -52,12 +55,38 @@ export class Drains {
     return isNews;
   }
 
+  /**
+   * At the start: back-ends that shall stop and still run may be in the midst of it. The commit that stopped one is
+   * no later than its last change, so a drain that was over is found to be so at once. True when there are any.
+   */
+  resume(view: ReadView): boolean {
+    for (const task of view.all('task')) {
+      if (isWanted(task.desiredState)) continue;
+      const before = { ...task, desiredState: TaskState.RUNNING };
+      const networkIds = drainedNetworks(before, task, view);
+      if (networkIds.length === 0) continue;
+      const { id: taskId, nodeId } = task;
+      this.#open.add(taskId);
+      this.#gathered.push({
+        taskId,
+        nodeId,
+        revision: task.meta?.version ?? view.index,
+        networkIds,
+      });
+      this.#isResumed = true;
+    }
+    return this.#isResumed;
+  }
+
   /** What came since the last call, to be asked for together; undefined when nothing did. */
   take(): DrainGroup | undefined {
     const drains = this.#gathered;
     if (drains.length === 0) return undefined;
+    const isResumed = this.#isResumed;
     this.#gathered = [];
+    this.#isResumed = false;
     return {
+      isResumed,
       drains,
       revision: Math.max(...drains.map(({ revision }) => revision)),
       networkIds: [...new Set(drains.flatMap(({ networkIds }) => networkIds))],
