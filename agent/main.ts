@@ -16,7 +16,7 @@ import { CONTROL_PORT, type ManagerMode, RAFT_PORT } from '../shared/manager-sta
 import { IdentityHolder, type TlsIdentity } from '../shared/pki/identity.ts';
 import { tlsFacts } from '../shared/pki/io/trust.ts';
 import { createIdentity, isIssuedByAny, parseCertificate } from '../shared/pki/io/x509.ts';
-import { publishContainerEnds } from './engine/container-events.ts';
+import { publishContainerEnds, publishHealth } from './engine/container-events.ts';
 import { ControlAccess } from './engine/control-access.ts';
 import { engineDispatch } from './engine/dispatch.ts';
 import { eventedRuntime } from './engine/evented-runtime.ts';
@@ -79,7 +79,16 @@ container.register(LOG, { useFactory: once((c) => consoleLog(c.resolve(FLAGS).lo
 container.register(NODE_STORE, {
   useFactory: once((c) => new NodeStore(c.resolve(FLAGS).stateDir)),
 });
-container.register(HEALTH, { useFactory: once(() => new HealthBook()) });
+container.register(HEALTH, {
+  useFactory: once((c) => {
+    const deps = {
+      runtime: c.resolve(RUNTIME),
+      events: c.resolve(EVENTS),
+      log: c.resolve(LOG),
+    };
+    return new HealthBook((id, status) => void publishHealth(deps, id, status));
+  }),
+});
 container.register(EVENTS, { useFactory: once(() => new LocalEventBus(systemClock)) });
 container.register(VOLUMES, {
   useFactory: once(

@@ -17,6 +17,22 @@ export function containerEvent(
   };
 }
 
+/** Tells that a container became healthy or unhealthy, as Docker words it. */
+export async function publishHealth(
+  deps: Readonly<{ runtime: Pick<Runtime, 'get'>; events: EventBus; log: Log }>,
+  containerId: string,
+  status: string,
+): Promise<void> {
+  try {
+    const container = await deps.runtime.get(containerId);
+    if (container === undefined) return;
+    deps.events.publish(containerEvent(container.config, `health_status: ${status}`));
+  } catch (error) {
+    const why = messageOf(error);
+    deps.log.warn('health of a container not told', { id: containerId, error: why });
+  }
+}
+
 /** Tells ends of containers, which only the runtime sees. Runs until the signal aborts. */
 export async function publishContainerEnds(
   deps: Readonly<{ runtime: Pick<Runtime, 'events' | 'get'>; events: EventBus; log: Log }>,

@@ -24,6 +24,14 @@ const LOG_MAX_PROBES = 5;
 /** What the health checks of this host's containers found; in memory only: a restart begins anew, as the checks do. */
 export class HealthBook {
   readonly #views = new Map<string, HealthView>();
+  readonly #changed: (containerId: string, status: HealthView['status']) => void;
+
+  /** `changed`: a container became healthy or unhealthy. */
+  constructor(
+    changed: (containerId: string, status: HealthView['status']) => void = () => undefined,
+  ) {
+    this.#changed = changed;
+  }
 
   /** Undefined: the container has no health check. */
   of(containerId: string): HealthView | undefined {
@@ -43,6 +51,7 @@ export class HealthBook {
     if (known === undefined) return;
     const log = [...known.log, probe].slice(-LOG_MAX_PROBES);
     this.#views.set(containerId, { ...known, ...now, log });
+    if (now.status !== known.status) this.#changed(containerId, now.status);
   }
 
   /** The container is removed. */

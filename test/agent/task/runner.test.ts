@@ -18,7 +18,8 @@ function setUp() {
   const dataPlane = new FakeDataPlane();
   const images = new FakeImages();
   const clock = new ManualClock();
-  const health = new HealthBook();
+  const changes: string[] = [];
+  const health = new HealthBook((id, status) => changes.push(`${id} ${status}`));
   const reports: TaskStatus[] = [];
   let next = 0;
   const offered: string[] = [];
@@ -45,7 +46,7 @@ function setUp() {
     log: silentLog,
   };
   const states = () => reports.map(({ state }) => taskStateName(state));
-  return { runtime, dataPlane, images, clock, health, reports, deps, states, offered };
+  return { runtime, dataPlane, images, clock, health, changes, reports, deps, states, offered };
 }
 
 const wanted = (fields: Partial<Task> = {}): Task =>
@@ -276,8 +277,8 @@ test('a process that ends while it drains gets no signal', async (t) => {
 });
 
 test('a task that becomes unhealthy leaves the back-ends before it is stopped', async (t) => {
-  const { deps, runtime, clock, reports } = setUp();
-  runtime.execs = [0, 1];
+  const { deps, runtime, clock, changes, reports } = setUp();
+  runtime.execs = [0, 0, 1];
   const healthcheck = { test: ['CMD', 'check'], intervalNs: 1e9, retries: 1 };
   const task = taskFixture({
     id: 'task',
@@ -289,6 +290,9 @@ test('a task that becomes unhealthy leaves the back-ends before it is stopped', 
   await clock.advance(1_000);
   t.like(reports.at(-1), { state: TaskState.RUNNING, healthy: true });
   await clock.advance(1_000);
+  t.deepEqual(changes, ['container1 healthy'], 'once, not at each check');
+  await clock.advance(1_000);
+  t.deepEqual(changes, ['container1 healthy', 'container1 unhealthy']);
   t.like(reports.at(-1), { state: TaskState.RUNNING, healthy: false });
   t.is(runtime.log.at(-1), 'start', 'no signal yet');
   await clock.advance(300);
