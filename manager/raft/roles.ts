@@ -268,8 +268,15 @@ export class Roles {
     this.#messenger.answerVote('vote-reply', from, this.#term, granted);
   }
 
-  /** An old leader, cut off until now, must learn of the new term or it would never stop. */
+  /**
+   * An old leader, cut off until now, must learn of the new term or it would never stop. And what a
+   * voter of an older term knows to be committed is committed in every term.
+   */
   #onOldTerm(message: Message): void {
+    if (message.type === 'vote-reply' || message.type === 'pre-vote-reply') {
+      this.#learnCommit(message);
+      return;
+    }
     if (!comesFromLeader(message)) return;
     this.#messenger.answerAppend(message.from, this.#term, OLD_TERM);
   }

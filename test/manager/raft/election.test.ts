@@ -292,3 +292,22 @@ test('a stored term below that of the log is a loss, not a start', (t) => {
     message: /after the stored term/,
   });
 });
+
+test('what a voter of an older term knows to be committed is learnt from its refusal', (t) => {
+  const group = Group.of(3);
+  const a = group.elect('a');
+  group.pass(2);
+  a.propose('x');
+  group.settle(({ type }) => type === 'append-reply');
+  const b = group.get('b');
+  t.is(b.status.lastIndex, 3);
+  t.is(b.status.commit, 2);
+  b.core.step(voteRequest('c', 'b', { term: 9, transfer: true, lastTerm: 1 }));
+  b.run();
+  t.is(b.status.term, 9);
+  const refusal = { from: raftId('c'), to: b.id, term: 2, granted: false } as const;
+  b.core.step({ type: 'pre-vote-reply', ...refusal, commit: 3, commitTerm: 1 });
+  t.is(b.status.commit, 2, 'that is another entry');
+  b.core.step({ type: 'pre-vote-reply', ...refusal, commit: 3, commitTerm: 2 });
+  t.is(b.status.commit, 3);
+});
