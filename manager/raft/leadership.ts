@@ -100,6 +100,7 @@ export class Leadership {
     this.#lease.sent(this.#reads.seq);
     for (const [id, progress] of this.#progress.all) {
       if (id === this.#options.id) continue;
+      progress.setbacks = 0;
       this.#output.send({
         type: 'heartbeat',
         from: this.#options.id,
@@ -226,7 +227,7 @@ export class Leadership {
     if (!news && !(progress.match === reply.index && progress.state === 'probe')) return;
     switch (progress.state) {
       case 'probe':
-        progress.becomeReplicate();
+        if (progress.mayReplicate()) progress.becomeReplicate();
         break;
       case 'snapshot':
         // Any snapshot that lets the log take over will do, not only the one that was sent.

@@ -10,6 +10,12 @@ export const SEND_ALWAYS = 2;
 type Send = typeof SEND_NOTHING | typeof SEND_NEWS | typeof SEND_ALWAYS;
 
 /**
+ * In a heartbeat's time. Each may cost a window sent again, whose appends, out of order, may each be
+ * refused again: without a bound, messages that overtake each other can multiply.
+ */
+const MAX_SETBACKS = 2;
+
+/**
  * What a leader knows of one member's log, and how it feeds it.
  *
  * - `probe`: where the logs meet is not known; one append at a time, the next after an answer or a
@@ -34,6 +40,8 @@ export class Progress {
   /** Newest read position that it acknowledged. */
   readAck = 0;
   send: Send = SEND_NOTHING;
+  /** Refusals since the last heartbeat while appends were sent ahead. */
+  setbacks = 0;
   readonly inflights: Inflights;
 
   constructor(next: number, options: RaftOptions) {
@@ -43,6 +51,11 @@ export class Progress {
 
   want(send: Send): void {
     if (send > this.send) this.send = send;
+  }
+
+  /** False while its refusals come too fast: one append at a time will do until the next heartbeat. */
+  mayReplicate(): boolean {
+    return this.setbacks < MAX_SETBACKS;
   }
 
   isPaused(): boolean {
@@ -87,6 +100,7 @@ export class Progress {
       // `next` runs ahead here, so it does not tell which append was refused; but one at or before
       // `match` was acknowledged since, and one past `next` belongs to an earlier pipeline.
       if (rejected <= this.match || rejected >= this.next) return false;
+      this.setbacks++;
       this.next = this.match + 1;
     } else {
       if (this.next - 1 !== rejected) return false;
