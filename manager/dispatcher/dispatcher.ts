@@ -5,7 +5,6 @@ import type {
   AwaitAppliedRequest,
   AwaitAppliedResponse,
   LivenessDigest,
-  NodeSession,
   TaskStatusBatch,
 } from '../../shared/gen/shoal/v1/peer.ts';
 import { newId } from '../../shared/ids.ts';
@@ -16,11 +15,11 @@ import { unreachable } from '../../shared/unreachable.ts';
 import type { Consensus } from '../raft/consensus.ts';
 import type { ChangeBatch, WatchableStore } from '../store/types.ts';
 import { AssignmentIndex } from './assignments.ts';
-import { Bell } from './bell.ts';
 import { DrainRelease } from './drain-release.ts';
 import { type ClusterFacts, factsOf, sameForAgent, touchesFacts, updateFor } from './facts.ts';
 import { MISSED_HEARTBEATS } from './heartbeat.ts';
 import { keyOf } from './items.ts';
+import { DIGEST_PERIOD_MS, LivenessReport } from './liveness-report.ts';
 import { DispatcherSession } from './session.ts';
 import { StatusRelay } from './status-relay.ts';
 
@@ -44,19 +43,9 @@ export type DispatcherDeps = Readonly<{
   log: Log;
 }>;
 
-/** How often the leader is told who lives. */
-const DIGEST_PERIOD_MS = 500;
-/** A session that comes or goes is told sooner; several of them together. */
-const DIGEST_SOON_MS = 20;
-const DIGEST_RETRY_MS = 100;
 /** Without a leader for this long, this manager's agents are better off with another one. */
 export const LEADER_LEASE_MS = 3_000;
 const HELLO_WITHIN_MS = 5_000;
-/**
- * The agent of this very host that goes without a goodbye is being restarted, and its containers run on: while this
- * manager lives, so does the host. When the host dies, this manager's digests end with it.
- */
-const AGENT_RESTART_MS = 15_000;
 const BARRIER_RETRY_MS = 200;
 /** Silent for so many times the window in which a node goes down: nobody will come back on this stream. */
 const ABANDONED_WINDOWS = 3;
@@ -71,16 +60,9 @@ export class Dispatcher {
   readonly #relay: StatusRelay;
   readonly #sessions = new Map<string, DispatcherSession>();
   readonly #sessionListeners = new Set<(nodeId: string, isOpen: boolean) => void>();
-  readonly #digestBell = new Bell();
-  /** Said goodbye, and the leader was not told yet. */
-  readonly #departed = new Set<string>();
-  /** Have something to tell before the next digest of all. */
-  readonly #news = new Set<DispatcherSession>();
+  readonly #liveness: LivenessReport;
   readonly #drains: DrainRelease;
-  /** Descriptions the present leader has, by session. */
-  readonly #described = new WeakMap<DispatcherSession, DescribedTo>();
   readonly #unsubscribe: () => void;
-  #ownAgent: { address: string; untilMs: number } | undefined;
   #facts: ClusterFacts;
   #leaderSeenMs: number;
 
@@ -103,6 +85,11 @@ export class Dispatcher {
       log: deps.log,
     });
     this.#drains.resume(store);
+    this.#liveness = new LivenessReport({
+      ...deps,
+      sessions: () => this.#sessions.values(),
+      hasSession: (nodeId) => this.#sessions.has(nodeId),
+    });
     this.#facts = factsOf(store);
     this.#relay = new StatusRelay({
       view: store,
@@ -169,7 +156,7 @@ export class Dispatcher {
     try {
       await Promise.all([
         this.#relay.run(signal),
-        this.#reportLiveness(signal),
+        this.#liveness.run(signal),
         this.#superviseSessions(signal),
         this.#drains.run(signal),
       ]);
@@ -208,14 +195,10 @@ export class Dispatcher {
   #ended(session: DispatcherSession): void {
     session.close();
     this.#relay.forget(session);
-    this.#news.delete(session);
+    this.#liveness.forget(session);
     if (this.#sessions.get(session.nodeId) !== session) return;
     this.#sessions.delete(session.nodeId);
-    const { nodeId, clock } = this.#deps;
-    if (session.nodeId === nodeId && session.hello && !this.#departed.has(nodeId)) {
-      const untilMs = clock.monotonicMs() + AGENT_RESTART_MS;
-      this.#ownAgent = { address: session.hello.address, untilMs };
-    }
+    this.#liveness.ended(session);
     this.#deps.log.debug('session ended', { nodeId: session.nodeId, session: session.id });
     this.#tellSession(session.nodeId, false);
   }
@@ -251,12 +234,12 @@ export class Dispatcher {
       case 'hello':
         session.greeted(message.value.address, message.value.description);
         this.#tellSession(session.nodeId, true);
-        this.#tellSoon(session);
+        this.#liveness.tellSoon(session);
         return;
       case 'heartbeat':
         // The leader may be waiting for this node, whoever holds the session of the task that stops.
         if (session.beat(message.value.appliedRevision) && this.#drains.isAnyDraining) {
-          this.#tellSoon(session);
+          this.#liveness.tellSoon(session);
         }
         return;
       case 'report':
@@ -264,13 +247,11 @@ export class Dispatcher {
         return;
       case 'description':
         if (session.hello !== undefined) session.greeted(session.hello.address, message.value);
-        this.#tellSoon(session);
+        this.#liveness.tellSoon(session);
         return;
       case 'goodbye':
-        this.#departed.add(session.nodeId);
-        if (session.nodeId === this.#deps.nodeId) this.#ownAgent = undefined;
+        this.#liveness.departed(session.nodeId);
         session.close();
-        this.#digestBell.ring();
         return;
       default:
         unreachable(message);
@@ -358,75 +339,7 @@ export class Dispatcher {
   #tellSession(nodeId: string, isOpen: boolean): void {
     for (const listener of this.#sessionListeners) listener(nodeId, isOpen);
   }
-
-  // ---- liveness ----
-
-  #tellSoon(session: DispatcherSession): void {
-    this.#news.add(session);
-    this.#digestBell.ring();
-  }
-
-  async #reportLiveness(signal: AbortSignal): Promise<void> {
-    const { clock, leader, log } = this.#deps;
-    let allAtMs = clock.monotonicMs() + DIGEST_PERIOD_MS;
-    while (!signal.aborted) {
-      const waitMs = Math.max(0, allAtMs - clock.monotonicMs() - DIGEST_SOON_MS);
-      const timer = clock.after(waitMs, () => this.#digestBell.ring());
-      await this.#digestBell.heard(signal);
-      timer.cancel();
-      await sleep(clock, DIGEST_SOON_MS, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      this.#digestBell.hush();
-      // Timers may come a little early.
-      const isAll = clock.monotonicMs() >= allAtMs - DIGEST_SOON_MS / 2;
-      const { digest, told } = this.#digest(isAll ? this.#sessions.values() : this.#news);
-      this.#news.clear();
-      try {
-        await leader.reportLiveness(digest, signal);
-        told();
-        if (isAll) allAtMs = clock.monotonicMs() + DIGEST_PERIOD_MS;
-      } catch (error) {
-        allAtMs = clock.monotonicMs() + DIGEST_RETRY_MS;
-        log.debug('the leader is not told who lives', { error: messageOf(error) });
-      }
-    }
-  }
-
-  #digest(of: Iterable<DispatcherSession>): { digest: LivenessDigest; told: () => void } {
-    const { clock, store, consensus, nodeId } = this.#deps;
-    const { term, leaderRaftId } = consensus.status();
-    const leader = `${term}/${leaderRaftId ?? ''}`;
-    const departed = [...this.#departed];
-    const sessions: NodeSession[] = [];
-    const descriptions: [DispatcherSession, DescribedTo][] = [];
-    for (const session of of) {
-      if (session.hello === undefined || session.isClosed) continue;
-      const { address, description } = session.hello;
-      const known = this.#described.get(session);
-      const isNews = known?.leader !== leader || known.description !== description;
-      if (isNews) descriptions.push([session, { leader, description }]);
-      sessions.push({
-        nodeId: session.nodeId,
-        address,
-        description: isNews ? description : undefined,
-        silentMs: Math.round(clock.monotonicMs() - session.lastHeardMs),
-        appliedRevision: session.appliedRevision(store.index),
-      });
-    }
-    const own = this.#ownAgent;
-    if (own && clock.monotonicMs() < own.untilMs && !this.#sessions.has(nodeId)) {
-      const { address } = own;
-      sessions.push({ nodeId, address, description: undefined, silentMs: 0, appliedRevision: 0 });
-    }
-    const told = () => {
-      for (const id of departed) this.#departed.delete(id);
-      for (const [session, to] of descriptions) this.#described.set(session, to);
-    };
-    return { digest: { managerId: nodeId, sessions, departed }, told };
-  }
 }
-
-type DescribedTo = Readonly<{ leader: string; description: unknown }>;
 
 function leaderless(): ShoalError {
   return new ShoalError(
