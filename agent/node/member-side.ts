@@ -8,7 +8,7 @@ import type { DataPlane } from '../network/types.ts';
 import type { ManagerDirectory } from '../session/managers.ts';
 import type { Session, SessionHandler } from '../session/types.ts';
 import type { TaskManager } from '../task/manager.ts';
-import type { ClusterSide } from './membership.ts';
+import type { ClusterSide } from './membership-ports.ts';
 import type { ManagerCounts } from './quorum.ts';
 import type { NodeRecord } from './record.ts';
 import type { CertificateKeeper } from './renewal.ts';

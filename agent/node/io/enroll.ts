@@ -16,7 +16,7 @@ import {
 import { parseJoinToken } from '../../../shared/pki/join-token.ts';
 import type { Random } from '../../../shared/random.ts';
 import { clusterRootCredentials, openChannel, unary } from '../../../shared/rpc/io/client.ts';
-import type { Founding } from '../membership.ts';
+import type { Founding } from '../membership-ports.ts';
 
 const DEADLINE_MS = 20_000; // Docker's patience with a join
 

@@ -1,5 +1,6 @@
 import test from 'ava';
-import { type MembershipDeps, NodeMembership } from '../../../agent/node/membership.ts';
+import { NodeMembership } from '../../../agent/node/membership.ts';
+import type { MembershipDeps } from '../../../agent/node/membership-ports.ts';
 import type { NodeRecord } from '../../../agent/node/record.ts';
 import { isShoalError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
