@@ -6,6 +6,7 @@ import type {
   ListRequest,
   RemoveRequest,
   ServiceStatusCount,
+  UnlockKey,
   UpdateClusterRequest,
   UpdateRequest,
   WatchChunk,
@@ -190,6 +191,12 @@ export class Control {
   async getCluster(signal?: AbortSignal): Promise<ClusterInfo> {
     await this.#barrier(false, signal);
     return clusterInfo(this.#deps);
+  }
+
+  /** Empty: managers do not lock themselves. */
+  async getUnlockKey(signal?: AbortSignal): Promise<UnlockKey> {
+    await this.#barrier(false, signal);
+    return { key: Buffer.from(this.#deps.store.cluster()?.unlockKey ?? []) };
   }
 
   async updateCluster(request: UpdateClusterRequest, signal?: AbortSignal): Promise<ClusterInfo> {

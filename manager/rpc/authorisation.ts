@@ -47,6 +47,7 @@ export const ACCESS: Readonly<Record<MethodPath, readonly CallerKind[]>> = {
   '/shoal.v1.Control/UpdateCluster': ADMINISTRATORS,
   '/shoal.v1.Control/Watch': ADMINISTRATORS,
   '/shoal.v1.Control/ServiceLogs': ADMINISTRATORS,
+  '/shoal.v1.Control/GetUnlockKey': THIS_HOST,
   '/shoal.v1.Control/FollowUnlockKey': THIS_HOST,
   '/shoal.v1.Control/Backup': THIS_HOST, // it holds the key of the cluster
 

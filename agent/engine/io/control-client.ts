@@ -20,7 +20,6 @@ import type { ControlClient, ObjectKind, ObjectOf } from '../types.ts';
 
 /** Managers answer or say why not well before; this is for one that hangs. */
 const ANSWER_WITHIN_MS = 30_000;
-const UNLOCK_KEY_WITHIN_MS = 10_000;
 
 /**
  * The manager of this host, on its unix sockets: a link for what is answered at once, gRPC for what
@@ -90,15 +89,8 @@ export function managerControlClient(socketPath: string): ControlClient & { clos
     updateCluster: (request, signal) =>
       link.unary(ControlService.updateCluster, request, write(signal)),
     unlockKey: async (signal) => {
-      // The manager goes on waiting for a leader to ask; who wants to see the key now does not.
-      const until = AbortSignal.any([signal, AbortSignal.timeout(UNLOCK_KEY_WITHIN_MS)]);
-      const keys = serverStream(streams(), ControlService.followUnlockKey, {}, { signal: until });
-      try {
-        for await (const { key } of keys) return key;
-      } catch (error) {
-        if (signal.aborted || !until.aborted) throw error;
-      }
-      throw new ShoalError('unavailable', 'no leader of the managers answered in time');
+      const { key } = await link.unary(ControlService.getUnlockKey, {}, read(signal));
+      return key;
     },
     watch: (kinds, sinceMs, signal) =>
       serverStream(

@@ -168,6 +168,7 @@ function controlHandlers(
     get: ControlService.get.path,
     list: ControlService.list.path,
     getCluster: ControlService.getCluster.path,
+    getUnlockKey: ControlService.getUnlockKey.path,
     watch: ControlService.watch.path,
     serviceLogs: ControlService.serviceLogs.path,
   };
@@ -197,6 +198,9 @@ function controlHandlers(
       methods.onLeader(ControlService.updateCluster, (request, signal) =>
         control.updateCluster(request, signal),
       ),
+    ),
+    getUnlockKey: handleUnary(
+      methods.here(path.getUnlockKey, (_request, signal) => control.getUnlockKey(signal)),
     ),
     followUnlockKey: handleServerStream(
       methods.stream(ControlService.followUnlockKey.path, async function* (_request, signal) {

@@ -36,6 +36,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   'Control/UpdateCluster': '                          no  no  yes yes',
   'Control/Watch': '                                  no  no  yes yes',
   'Control/ServiceLogs': '                            no  no  yes yes',
+  'Control/GetUnlockKey': '                           no  no  no  yes',
   'Control/FollowUnlockKey': '                        no  no  no  yes',
   'Control/Backup': '                                 no  no  no  yes',
   'Peer/JoinRaft': '                                  no  no  yes no',

@@ -150,6 +150,9 @@ export interface UpdateClusterRequest {
   rootKeyPem: string;
 }
 
+export interface GetUnlockKeyRequest {
+}
+
 export interface FollowUnlockKeyRequest {
 }
 
@@ -1563,6 +1566,49 @@ export const UpdateClusterRequest: MessageFns<UpdateClusterRequest> = {
   },
 };
 
+function createBaseGetUnlockKeyRequest(): GetUnlockKeyRequest {
+  return {};
+}
+
+export const GetUnlockKeyRequest: MessageFns<GetUnlockKeyRequest> = {
+  encode(_: GetUnlockKeyRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetUnlockKeyRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetUnlockKeyRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetUnlockKeyRequest>): GetUnlockKeyRequest {
+    return GetUnlockKeyRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<GetUnlockKeyRequest>): GetUnlockKeyRequest {
+    const message = createBaseGetUnlockKeyRequest();
+    return message;
+  },
+};
+
 function createBaseFollowUnlockKeyRequest(): FollowUnlockKeyRequest {
   return {};
 }
@@ -1967,7 +2013,20 @@ export const ControlService = {
     responseSerialize: (value: ClusterInfo): Buffer => Buffer.from(ClusterInfo.encode(value).finish()),
     responseDeserialize: (value: Buffer): ClusterInfo => ClusterInfo.decode(value),
   },
-  /** The present one first, then each that takes its place. */
+  /** For the operator: what unlocks managers that start from now on. */
+  getUnlockKey: {
+    path: "/shoal.v1.Control/GetUnlockKey" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetUnlockKeyRequest): Buffer => Buffer.from(GetUnlockKeyRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetUnlockKeyRequest => GetUnlockKeyRequest.decode(value),
+    responseSerialize: (value: UnlockKey): Buffer => Buffer.from(UnlockKey.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UnlockKey => UnlockKey.decode(value),
+  },
+  /**
+   * For this host's agent: what its TLS key is to be locked by, first now, then after each change. It
+   * lags behind the cluster's while the log is brought in line.
+   */
   followUnlockKey: {
     path: "/shoal.v1.Control/FollowUnlockKey" as const,
     requestStream: false as const,
@@ -2017,7 +2076,12 @@ export interface ControlServer extends UntypedServiceImplementation {
   remove: handleUnaryCall<RemoveRequest, RemoveResponse>;
   getCluster: handleUnaryCall<GetClusterRequest, ClusterInfo>;
   updateCluster: handleUnaryCall<UpdateClusterRequest, ClusterInfo>;
-  /** The present one first, then each that takes its place. */
+  /** For the operator: what unlocks managers that start from now on. */
+  getUnlockKey: handleUnaryCall<GetUnlockKeyRequest, UnlockKey>;
+  /**
+   * For this host's agent: what its TLS key is to be locked by, first now, then after each change. It
+   * lags behind the cluster's while the log is brought in line.
+   */
   followUnlockKey: handleServerStreamingCall<FollowUnlockKeyRequest, UnlockKey>;
   /** Changes of the store from now on, in order; for `docker events`. */
   watch: handleServerStreamingCall<WatchRequest, WatchChunk>;
@@ -2116,7 +2180,26 @@ export interface ControlClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ClusterInfo) => void,
   ): ClientUnaryCall;
-  /** The present one first, then each that takes its place. */
+  /** For the operator: what unlocks managers that start from now on. */
+  getUnlockKey(
+    request: GetUnlockKeyRequest,
+    callback: (error: ServiceError | null, response: UnlockKey) => void,
+  ): ClientUnaryCall;
+  getUnlockKey(
+    request: GetUnlockKeyRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: UnlockKey) => void,
+  ): ClientUnaryCall;
+  getUnlockKey(
+    request: GetUnlockKeyRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UnlockKey) => void,
+  ): ClientUnaryCall;
+  /**
+   * For this host's agent: what its TLS key is to be locked by, first now, then after each change. It
+   * lags behind the cluster's while the log is brought in line.
+   */
   followUnlockKey(request: FollowUnlockKeyRequest, options?: Partial<CallOptions>): ClientReadableStream<UnlockKey>;
   followUnlockKey(
     request: FollowUnlockKeyRequest,
