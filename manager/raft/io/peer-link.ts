@@ -105,6 +105,11 @@ export class PeerLink {
     this.flush();
   }
 
+  /** The present connection, if it is so; another one is made. */
+  endWhere(isOver: (socket: TLSSocket) => boolean): void {
+    if (this.#ready && this.#socket !== undefined && isOver(this.#socket)) this.#socket.destroy();
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#retryTimer);

@@ -84,6 +84,10 @@ export class PeerServer {
     });
   }
 
+  endWhere(isOver: (socket: TLSSocket) => boolean): void {
+    for (const socket of this.#sockets) if (isOver(socket)) socket.destroy();
+  }
+
   close(): Promise<void> {
     this.#stopFollowing();
     for (const socket of this.#sockets) socket.destroy();

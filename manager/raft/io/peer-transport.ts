@@ -1,8 +1,10 @@
 import { once } from 'node:events';
+import type { TLSSocket } from 'node:tls';
 import { messageOf } from '../../../shared/errors.ts';
 import type { RaftMember } from '../../../shared/gen/shoal/v1/peer.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { IdentitySource } from '../../../shared/pki/identity.ts';
+import { DroppedRoots } from '../../../shared/rpc/io/dropped-roots.ts';
 import { encodeMessage } from '../codec.ts';
 import { encodeFrames, FRAME, type Frame, parseAddress } from '../frames.ts';
 import type { PeerTransport, TransportEvents } from '../ports.ts';
@@ -28,11 +30,13 @@ const MAX_INTRODUCED = 16;
 
 /**
  * Links to the other members: mutual TLS 1.3, each side opens its own for messages, and one more for
- * each snapshot, so that no heartbeat waits behind one. A new certificate counts for new connections.
+ * each snapshot, so that no heartbeat waits behind one. A new certificate counts for new connections; a root that is
+ * dropped ends those of its certificates: a member that is heard but cannot answer would believe it has a leader.
  */
 export class TlsPeerTransport implements PeerTransport {
   readonly #options: PeerTransportOptions;
   readonly #server: PeerServer;
+  readonly #droppedRoots: DroppedRoots;
   readonly #links = new Map<RaftId, PeerLink>();
   readonly #partings = new Map<RaftId, NodeJS.Timeout>();
   readonly #dirty = new Set<PeerLink>();
@@ -51,6 +55,7 @@ export class TlsPeerTransport implements PeerTransport {
   constructor(options: PeerTransportOptions) {
     this.#options = options;
     this.#server = new PeerServer(options.identity, options.log);
+    this.#droppedRoots = new DroppedRoots(options.identity, () => this.#partFromDropped());
   }
 
   /** Returns the port. Throws ShoalError `failed-precondition` when the address is taken. */
@@ -134,12 +139,19 @@ export class TlsPeerTransport implements PeerTransport {
 
   async close(): Promise<void> {
     clearInterval(this.#ping);
+    this.#droppedRoots.close();
     this.#stop.abort(new Error('this manager is stopping'));
     for (const timer of this.#partings.values()) clearTimeout(timer);
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
     await this.#server.close();
     await Promise.all(this.#sending);
+  }
+
+  #partFromDropped(): void {
+    const isDropped = (socket: TLSSocket) => this.#droppedRoots.issued(socket.getPeerCertificate());
+    this.#server.endWhere(isDropped);
+    for (const link of this.#links.values()) link.endWhere(isDropped);
   }
 
   #connectAll(): void {

@@ -16,7 +16,8 @@ export class DroppedRoots {
   readonly #judged = new Map<string, boolean>();
   readonly #stopFollowing: () => void;
 
-  constructor(identity: IdentitySource) {
+  /** `onDrop` is called after each change that drops one. */
+  constructor(identity: IdentitySource, onDrop: () => void = () => undefined) {
     let known = splitPem(identity.current().rootsPem);
     this.#stopFollowing = identity.onChange(({ rootsPem }) => {
       const present = splitPem(rootsPem);
@@ -25,6 +26,7 @@ export class DroppedRoots {
       if (dropped.length === 0) return;
       this.#droppedPem += dropped.join('');
       this.#judged.clear();
+      onDrop();
     });
   }
 

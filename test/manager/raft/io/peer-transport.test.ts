@@ -322,6 +322,31 @@ test('a link that goes silent without an end is given up, so that a healed netwo
   t.pass();
 });
 
+test('a root that is dropped ends the links of its certificates, and a new certificate brings them back', async (t) => {
+  const next = createRootCa();
+  const [a, b] = [await end(t.context), await end(t.context)];
+  introduce(a, b);
+  tell(a, b, 1);
+  tell(b, a, 1);
+  await until('both are heard', () => commits(a.ear).includes(1) && commits(b.ear).includes(1));
+
+  const isLost = () => a.ear.unreachables.includes(b.id);
+  t.false(isLost());
+  a.identity.replace(issueIdentity(next, a.member.nodeId));
+  await until('the member with the old certificate to be lost', isLost);
+  tell(a, b, 2);
+  tell(b, a, 2);
+  t.false(commits(a.ear).includes(2));
+
+  b.identity.replace(issueIdentity(next, b.member.nodeId));
+  await until('both are heard again', () => {
+    tell(a, b, 3);
+    tell(b, a, 3);
+    return commits(a.ear).includes(3) && commits(b.ear).includes(3);
+  });
+  t.false([...commits(a.ear), ...commits(b.ear)].includes(2));
+});
+
 test('nonsense on the port closes that connection and nothing else', async (t) => {
   const [a, b] = [await end(t.context), await end(t.context)];
   introduce(a, b);
