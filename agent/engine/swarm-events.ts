@@ -16,7 +16,9 @@ export const WATCHED_KINDS: readonly ObjectKind[] = [
 /** A change of the store as an event; undefined for changes that Docker has no event for. */
 export function swarmEvent(change: WatchEvent): NewEvent | undefined {
   const kind = change.object?.kind ?? change.previous?.kind;
-  if (kind === undefined || kind.$case === 'task' || kind.$case === 'cluster') return undefined;
+  if (kind === undefined) return undefined;
+  if (kind.$case === 'task' || kind.$case === 'cluster' || kind.$case === 'autoscaling')
+    return undefined;
   const name =
     kind.$case === 'node'
       ? (kind.value.description?.hostname ?? '')

@@ -152,6 +152,8 @@ export class AssignmentIndex {
         break;
       case 'cluster':
         break; // no item: it goes with the session's update
+      case 'autoscaling':
+        break; // the leader's own memory: no host needs it
       default:
         unreachable(change);
     }

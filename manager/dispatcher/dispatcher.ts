@@ -5,6 +5,7 @@ import type {
   AwaitAppliedRequest,
   AwaitAppliedResponse,
   LivenessDigest,
+  SampleBatch,
   TaskStatusBatch,
 } from '../../shared/gen/shoal/v1/peer.ts';
 import { newId } from '../../shared/ids.ts';
@@ -20,6 +21,7 @@ import { type ClusterFacts, factsOf, sameForAgent, touchesFacts, updateFor } fro
 import { MISSED_HEARTBEATS } from './heartbeat.ts';
 import { keyOf } from './items.ts';
 import { DIGEST_PERIOD_MS, LivenessReport } from './liveness-report.ts';
+import { SampleRelay } from './sample-relay.ts';
 import { DispatcherSession } from './session.ts';
 import { StatusRelay } from './status-relay.ts';
 
@@ -28,6 +30,7 @@ export interface LeaderLink {
   /** Resolves once committed. Repeating is safe: statuses only move forward. */
   reportTaskStatuses(batch: TaskStatusBatch, signal: AbortSignal): Promise<void>;
   reportLiveness(digest: LivenessDigest, signal: AbortSignal): Promise<void>;
+  reportSamples(batch: SampleBatch, signal: AbortSignal): Promise<void>;
   /** Answered when all live nodes that follow the networks show the revision, or when its time is over. */
   awaitApplied(request: AwaitAppliedRequest, signal: AbortSignal): Promise<AwaitAppliedResponse>;
 }
@@ -58,6 +61,7 @@ export class Dispatcher {
   readonly #deps: DispatcherDeps;
   readonly #index: AssignmentIndex;
   readonly #relay: StatusRelay;
+  readonly #samples: SampleRelay;
   readonly #sessions = new Map<string, DispatcherSession>();
   readonly #sessionListeners = new Set<(nodeId: string, isOpen: boolean) => void>();
   readonly #liveness: LivenessReport;
@@ -97,6 +101,11 @@ export class Dispatcher {
       send: (batch, signal) => deps.leader.reportTaskStatuses(batch, signal),
       clock,
       random: deps.random,
+      log: deps.log,
+    });
+    this.#samples = new SampleRelay({
+      send: (batch, signal) => deps.leader.reportSamples(batch, signal),
+      clock,
       log: deps.log,
     });
     this.#unsubscribe = store.onCommit((batch) => this.#committed(batch));
@@ -156,6 +165,7 @@ export class Dispatcher {
     try {
       await Promise.all([
         this.#relay.run(signal),
+        this.#samples.run(signal),
         this.#liveness.run(signal),
         this.#superviseSessions(signal),
         this.#drains.run(signal),
@@ -248,6 +258,9 @@ export class Dispatcher {
       case 'description':
         if (session.hello !== undefined) session.greeted(session.hello.address, message.value);
         this.#liveness.tellSoon(session);
+        return;
+      case 'samples':
+        this.#samples.add(session.nodeId, message.value);
         return;
       case 'goodbye':
         this.#liveness.departed(session.nodeId);

@@ -132,6 +132,7 @@ export function vipOf(service: Service, network: Network): ServiceVip | undefine
     address: withoutPrefix(vip.address),
     aliases: attachments.filter(({ target }) => isMine(target)).flatMap(({ aliases }) => aliases),
     ports: isIngress(network) ? (service.endpoint?.ports.filter(isIngressPort) ?? []) : [],
+    hold: false,
   };
 }
 

@@ -46,6 +46,7 @@ export const ACCESS: Readonly<Record<MethodPath, readonly CallerKind[]>> = {
   '/shoal.v1.Control/GetCluster': ADMINISTRATORS,
   '/shoal.v1.Control/UpdateCluster': ADMINISTRATORS,
   '/shoal.v1.Control/Watch': ADMINISTRATORS,
+  '/shoal.v1.Control/GetAutoscaling': ADMINISTRATORS,
   '/shoal.v1.Control/ServiceLogs': ADMINISTRATORS,
   '/shoal.v1.Control/GetUnlockKey': THIS_HOST,
   '/shoal.v1.Control/FollowUnlockKey': THIS_HOST,
@@ -56,6 +57,7 @@ export const ACCESS: Readonly<Record<MethodPath, readonly CallerKind[]>> = {
   '/shoal.v1.Peer/ReportTaskStatuses': MANAGERS,
   '/shoal.v1.Peer/ReportLiveness': MANAGERS,
   '/shoal.v1.Peer/AwaitApplied': MANAGERS,
+  '/shoal.v1.Peer/ReportSamples': MANAGERS,
   '/shoal.v1.Peer/Logs': MANAGERS,
 };
 

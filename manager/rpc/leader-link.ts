@@ -3,8 +3,10 @@ import type {
   AwaitAppliedRequest,
   AwaitAppliedResponse,
   LivenessDigest,
+  SampleBatch,
   TaskStatusBatch,
 } from '../../shared/gen/shoal/v1/peer.ts';
+import type { Autoscaler } from '../autoscaler/autoscaler.ts';
 import type { LeaderLink } from '../dispatcher/dispatcher.ts';
 import type { LeaderLiveness } from '../dispatcher/leader-liveness.ts';
 import type { Consensus } from '../raft/consensus.ts';
@@ -20,12 +22,15 @@ export interface LeaderSide {
   /** Throws NotLeaderError while it is not ready for digests. */
   takeDigest(digest: LivenessDigest): void;
   /** Throws NotLeaderError as `takeDigest` does. */
+  takeSamples(batch: SampleBatch): void;
+  /** Throws NotLeaderError as `takeDigest` does. */
   awaitApplied(request: AwaitAppliedRequest, signal: AbortSignal): Promise<AwaitAppliedResponse>;
 }
 
 export function leaderSide(
   writer: Writer,
   liveness: Pick<LeaderLiveness, 'report' | 'awaitApplied'>,
+  autoscaler: Pick<Autoscaler, 'report'>,
   followers: (networkIds: readonly string[]) => Iterable<string>,
 ): LeaderSide {
   return {
@@ -36,6 +41,7 @@ export function leaderSide(
         signal,
       ),
     takeDigest: (digest) => liveness.report(digest),
+    takeSamples: (batch) => autoscaler.report(batch),
     awaitApplied: ({ revision, networkIds, withinMs }, signal) =>
       liveness.awaitApplied(revision, () => followers(networkIds), withinMs, signal),
   };
@@ -45,6 +51,7 @@ export function leaderSide(
 export interface ReportCalls {
   reportTaskStatuses(address: string, batch: TaskStatusBatch, signal: AbortSignal): Promise<void>;
   reportLiveness(address: string, digest: LivenessDigest, signal: AbortSignal): Promise<void>;
+  reportSamples(address: string, batch: SampleBatch, signal: AbortSignal): Promise<void>;
   awaitApplied(
     address: string,
     request: AwaitAppliedRequest,
@@ -76,6 +83,11 @@ export function leaderLink(
       const there = address();
       if (there === undefined) side.takeDigest(digest);
       else await calls.reportLiveness(there, digest, signal);
+    },
+    async reportSamples(batch, signal) {
+      const there = address();
+      if (there === undefined) side.takeSamples(batch);
+      else await calls.reportSamples(there, batch, signal);
     },
     async awaitApplied(request, signal) {
       const there = address();

@@ -18,6 +18,7 @@ export class TableSet {
     config: new Map(),
     service: new Map(),
     task: new Map(),
+    autoscaling: new Map(),
   };
   /** Name to id, of the tables whose names are unique. */
   readonly #names = new Map<TableName, Map<string, string>>();

@@ -14,6 +14,7 @@ export const TABLE_NAMES = [
   'config',
   'service',
   'task',
+  'autoscaling',
 ] as const satisfies readonly TableName[];
 
 const NAMED_TABLES = ['service', 'network', 'secret', 'config'] as const;

@@ -1,4 +1,5 @@
 import type {
+  Autoscaling,
   Cluster,
   Config,
   Network,
@@ -17,6 +18,7 @@ export interface Tables {
   network: Network;
   secret: Secret;
   config: Config;
+  autoscaling: Autoscaling;
 }
 export type TableName = keyof Tables;
 

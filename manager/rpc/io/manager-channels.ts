@@ -107,6 +107,13 @@ export class ManagerChannels implements ReportCalls, PeerLogs {
     await unary(this.#to(address), PeerService.reportLiveness, digest, options);
   }
 
+  async reportSamples(
+    ...[address, batch, signal]: Parameters<ReportCalls['reportSamples']>
+  ): Promise<void> {
+    const options = { signal, deadlineMs: DIGEST_DEADLINE_MS };
+    await unary(this.#to(address), PeerService.reportSamples, batch, options);
+  }
+
   awaitApplied(...[address, request, signal]: Parameters<ReportCalls['awaitApplied']>) {
     const options = { signal, deadlineMs: request.withinMs + ANSWER_MS };
     return unary(this.#to(address), PeerService.awaitApplied, request, options);

@@ -13,6 +13,7 @@ import {
   handleUnary,
   type RpcServer,
 } from '../../../shared/rpc/io/server.ts';
+import { Autoscaler } from '../../autoscaler/autoscaler.ts';
 import { CertificateAuthority } from '../../ca/authority.ts';
 import { localSigner } from '../../ca/io/signer.ts';
 import { type BackupDeps, backup } from '../../control/backup.ts';
@@ -90,7 +91,10 @@ export function createManagerServices(deps: ManagerServicesDeps): ManagerService
     random,
     log: log.with({ part: 'ca' }),
   });
-  const side = leaderSide(writer, liveness, (networkIds) => dispatcher.followers(networkIds));
+  const autoscaler = new Autoscaler();
+  const side = leaderSide(writer, liveness, autoscaler, (networkIds) =>
+    dispatcher.followers(networkIds),
+  );
   const dispatcher = new Dispatcher({
     nodeId,
     store,
@@ -113,7 +117,7 @@ export function createManagerServices(deps: ManagerServicesDeps): ManagerService
   const methods = new Methods({ nodeId, guard, channels, consensus, clock, stop: stop.signal });
 
   function register(server: RpcServer): void {
-    server.serve(CONTROL_ON_SERVER, controlHandlers(methods, control, logs, deps));
+    server.serve(CONTROL_ON_SERVER, controlHandlers(methods, { control, autoscaler, logs }, deps));
     server.serve(DISPATCHER_ON_SERVER, dispatcherHandlers(methods, dispatcher, logs));
     server.serve(CertificateAuthorityService, authorityHandlers(methods, authority));
     server.serve(PeerService, peerHandlers(methods, { members, side, logs }));
@@ -160,8 +164,15 @@ const CONTROL_ON_SERVER = {
 
 function controlHandlers(
   methods: Methods,
-  control: Control,
-  logs: LogBroker,
+  {
+    control,
+    autoscaler,
+    logs,
+  }: Readonly<{
+    control: Control;
+    autoscaler: Autoscaler;
+    logs: LogBroker;
+  }>,
   deps: BackupDeps & Pick<ManagerServicesDeps, 'tlsKeys'>,
 ) {
   const path = {
@@ -209,6 +220,11 @@ function controlHandlers(
     ),
     watch: handleServerStream(
       methods.stream(path.watch, (request, signal) => control.watch(request, signal)),
+    ),
+    getAutoscaling: handleUnary(
+      methods.onLeader(ControlService.getAutoscaling, async (request) =>
+        autoscaler.describe(request),
+      ),
     ),
     serviceLogs: handleServerStream(
       methods.stream(path.serviceLogs, async function* (request, signal) {
@@ -302,7 +318,7 @@ function peerHandlers(methods: Methods, { members, side, logs }: PeerDeps) {
         return {};
       }),
     ),
-    // These three are sent to the leader only, by managers that know it: they are not sent on.
+    // These four are sent to the leader only, by managers that know it: they are not sent on.
     reportTaskStatuses: handleUnary(
       methods.here(PeerService.reportTaskStatuses.path, async (request, signal) => {
         await side.takeStatuses(request, signal);
@@ -313,6 +329,12 @@ function peerHandlers(methods: Methods, { members, side, logs }: PeerDeps) {
       methods.here(PeerService.reportLiveness.path, (request, _signal, { nodeId }) => {
         own('manager_id', request.managerId, nodeId);
         side.takeDigest(request);
+        return {};
+      }),
+    ),
+    reportSamples: handleUnary(
+      methods.here(PeerService.reportSamples.path, (request) => {
+        side.takeSamples(request);
         return {};
       }),
     ),

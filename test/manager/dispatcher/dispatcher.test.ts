@@ -136,6 +136,7 @@ async function setUp(tasks: readonly Task[] = []) {
         if (leader.digestError !== undefined) throw leader.digestError;
         digests.push(digest);
       },
+      reportSamples: async () => undefined,
       awaitApplied: (request, signal) => {
         const answer = Promise.withResolvers<AwaitAppliedResponse>();
         signal.addEventListener('abort', () => answer.reject(signal.reason), { once: true });

@@ -92,6 +92,7 @@ async function simulate(seed: number) {
       nodeId,
       leader: {
         reportTaskStatuses: async () => undefined,
+        reportSamples: async () => undefined,
         awaitApplied: async () => ({ behind: [] }),
         reportLiveness: async (digest, signal) => {
           if (nodeId !== 'm2') await sleep(clock, randomInt(random, 1, LATENCY_MOST_MS), signal);

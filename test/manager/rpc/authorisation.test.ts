@@ -35,6 +35,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   'Control/GetCluster': '                             no  no  yes yes',
   'Control/UpdateCluster': '                          no  no  yes yes',
   'Control/Watch': '                                  no  no  yes yes',
+  'Control/GetAutoscaling': '                         no  no  yes yes',
   'Control/ServiceLogs': '                            no  no  yes yes',
   'Control/GetUnlockKey': '                           no  no  no  yes',
   'Control/FollowUnlockKey': '                        no  no  no  yes',
@@ -43,6 +44,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   'Peer/LeaveRaft': '                                 no  no  yes yes',
   'Peer/ReportTaskStatuses': '                        no  no  yes no',
   'Peer/ReportLiveness': '                            no  no  yes no',
+  'Peer/ReportSamples': '                             no  no  yes no',
   'Peer/AwaitApplied': '                              no  no  yes no',
   'Peer/Logs': '                                      no  no  yes no',
 };

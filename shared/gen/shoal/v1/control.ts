@@ -20,8 +20,37 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { AutoscaleSpec, ScaleRecord } from "./autoscale.ts";
 import { LogMessage, LogSubscription } from "./logs.ts";
 import { Cluster, ClusterSpec, NodeRole, StoreObject, TaskState } from "./objects.ts";
+
+export interface GetAutoscalingRequest {
+  /** Ids or names; empty: all services that are scaled. */
+  services: string[];
+  /** With the decision log. */
+  records: boolean;
+}
+
+export interface GetAutoscalingResponse {
+  services: ServiceAutoscaling[];
+}
+
+export interface ServiceAutoscaling {
+  serviceId: string;
+  serviceName: string;
+  /** As it is in force: of the spec, or of labels. */
+  spec: AutoscaleSpec | undefined;
+  replicas: number;
+  readyTasks: number;
+  /** The last decision, also one that was not worth a record. */
+  last?:
+    | ScaleRecord
+    | undefined;
+  /** Oldest first. */
+  records: ScaleRecord[];
+  /** Set by an operator, differing from what the autoscaler set last. */
+  setByHand: boolean;
+}
 
 export interface BackupRequest {
 }
@@ -188,6 +217,280 @@ export interface WatchChunk {
   /** When the changes were proposed, milliseconds since 1970; 0 where that is not known. */
   atMs: number;
 }
+
+function createBaseGetAutoscalingRequest(): GetAutoscalingRequest {
+  return { services: [], records: false };
+}
+
+export const GetAutoscalingRequest: MessageFns<GetAutoscalingRequest> = {
+  encode(message: GetAutoscalingRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.services) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.records !== false) {
+      writer.uint32(16).bool(message.records);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetAutoscalingRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetAutoscalingRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.services.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.records = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetAutoscalingRequest>): GetAutoscalingRequest {
+    return GetAutoscalingRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetAutoscalingRequest>): GetAutoscalingRequest {
+    const message = createBaseGetAutoscalingRequest();
+    message.services = object.services?.map((e) => e) || [];
+    message.records = object.records ?? false;
+    return message;
+  },
+};
+
+function createBaseGetAutoscalingResponse(): GetAutoscalingResponse {
+  return { services: [] };
+}
+
+export const GetAutoscalingResponse: MessageFns<GetAutoscalingResponse> = {
+  encode(message: GetAutoscalingResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.services) {
+      ServiceAutoscaling.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetAutoscalingResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetAutoscalingResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.services.push(ServiceAutoscaling.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetAutoscalingResponse>): GetAutoscalingResponse {
+    return GetAutoscalingResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetAutoscalingResponse>): GetAutoscalingResponse {
+    const message = createBaseGetAutoscalingResponse();
+    message.services = object.services?.map((e) => ServiceAutoscaling.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseServiceAutoscaling(): ServiceAutoscaling {
+  return {
+    serviceId: "",
+    serviceName: "",
+    spec: undefined,
+    replicas: 0,
+    readyTasks: 0,
+    last: undefined,
+    records: [],
+    setByHand: false,
+  };
+}
+
+export const ServiceAutoscaling: MessageFns<ServiceAutoscaling> = {
+  encode(message: ServiceAutoscaling, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serviceId !== "") {
+      writer.uint32(10).string(message.serviceId);
+    }
+    if (message.serviceName !== "") {
+      writer.uint32(18).string(message.serviceName);
+    }
+    if (message.spec !== undefined) {
+      AutoscaleSpec.encode(message.spec, writer.uint32(26).fork()).join();
+    }
+    if (message.replicas !== 0) {
+      writer.uint32(32).int64(message.replicas);
+    }
+    if (message.readyTasks !== 0) {
+      writer.uint32(40).int64(message.readyTasks);
+    }
+    if (message.last !== undefined) {
+      ScaleRecord.encode(message.last, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.records) {
+      ScaleRecord.encode(v!, writer.uint32(58).fork()).join();
+    }
+    if (message.setByHand !== false) {
+      writer.uint32(64).bool(message.setByHand);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServiceAutoscaling {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServiceAutoscaling();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serviceId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.serviceName = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.spec = AutoscaleSpec.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.replicas = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.readyTasks = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.last = ScaleRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.records.push(ScaleRecord.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.setByHand = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ServiceAutoscaling>): ServiceAutoscaling {
+    return ServiceAutoscaling.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ServiceAutoscaling>): ServiceAutoscaling {
+    const message = createBaseServiceAutoscaling();
+    message.serviceId = object.serviceId ?? "";
+    message.serviceName = object.serviceName ?? "";
+    message.spec = (object.spec !== undefined && object.spec !== null)
+      ? AutoscaleSpec.fromPartial(object.spec)
+      : undefined;
+    message.replicas = object.replicas ?? 0;
+    message.readyTasks = object.readyTasks ?? 0;
+    message.last = (object.last !== undefined && object.last !== null)
+      ? ScaleRecord.fromPartial(object.last)
+      : undefined;
+    message.records = object.records?.map((e) => ScaleRecord.fromPartial(e)) || [];
+    message.setByHand = object.setByHand ?? false;
+    return message;
+  },
+};
 
 function createBaseBackupRequest(): BackupRequest {
   return {};
@@ -2047,6 +2350,18 @@ export const ControlService = {
     responseSerialize: (value: WatchChunk): Buffer => Buffer.from(WatchChunk.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchChunk => WatchChunk.decode(value),
   },
+  /** How services follow their load, as the leader sees it now. */
+  getAutoscaling: {
+    path: "/shoal.v1.Control/GetAutoscaling" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetAutoscalingRequest): Buffer =>
+      Buffer.from(GetAutoscalingRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetAutoscalingRequest => GetAutoscalingRequest.decode(value),
+    responseSerialize: (value: GetAutoscalingResponse): Buffer =>
+      Buffer.from(GetAutoscalingResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetAutoscalingResponse => GetAutoscalingResponse.decode(value),
+  },
   serviceLogs: {
     path: "/shoal.v1.Control/ServiceLogs" as const,
     requestStream: false as const,
@@ -2085,6 +2400,8 @@ export interface ControlServer extends UntypedServiceImplementation {
   followUnlockKey: handleServerStreamingCall<FollowUnlockKeyRequest, UnlockKey>;
   /** Changes of the store from now on, in order; for `docker events`. */
   watch: handleServerStreamingCall<WatchRequest, WatchChunk>;
+  /** How services follow their load, as the leader sees it now. */
+  getAutoscaling: handleUnaryCall<GetAutoscalingRequest, GetAutoscalingResponse>;
   serviceLogs: handleServerStreamingCall<LogSubscription, LogMessage>;
   /** The whole state as of one index, with the key that signs certificates: a header, then chunks. */
   backup: handleServerStreamingCall<BackupRequest, BackupMessage>;
@@ -2209,6 +2526,22 @@ export interface ControlClient extends Client {
   /** Changes of the store from now on, in order; for `docker events`. */
   watch(request: WatchRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchChunk>;
   watch(request: WatchRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<WatchChunk>;
+  /** How services follow their load, as the leader sees it now. */
+  getAutoscaling(
+    request: GetAutoscalingRequest,
+    callback: (error: ServiceError | null, response: GetAutoscalingResponse) => void,
+  ): ClientUnaryCall;
+  getAutoscaling(
+    request: GetAutoscalingRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetAutoscalingResponse) => void,
+  ): ClientUnaryCall;
+  getAutoscaling(
+    request: GetAutoscalingRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetAutoscalingResponse) => void,
+  ): ClientUnaryCall;
   serviceLogs(request: LogSubscription, options?: Partial<CallOptions>): ClientReadableStream<LogMessage>;
   serviceLogs(
     request: LogSubscription,

@@ -20,6 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { TaskSamples } from "./autoscale.ts";
 import { LogPublication, LogPublicationEnd, LogSubscription } from "./logs.ts";
 import { Config, Network, Node, NodeDescription, PortConfig, Secret, Task } from "./objects.ts";
 import { TaskStatusChange } from "./store.ts";
@@ -37,6 +38,7 @@ export interface AgentMessage {
     | //
     /** leaving for good or shutting down: the node is down at once */
     { $case: "goodbye"; value: Goodbye }
+    | { $case: "samples"; value: TaskSamples }
     | undefined;
 }
 
@@ -120,7 +122,7 @@ export interface Assignments {
 export interface AssignmentChange {
   /**
    * Key of the item: "task/ID", "secret/ID", "config/ID", "network/ID", "vip/NETWORK/SERVICE",
-   * "endpoint/NETWORK/TASK", "host/NODE".
+   * "endpoint/NETWORK/TASK", "host/NODE", "sampling/SERVICE".
    */
   key: string;
   /** Absent: the item is removed. */
@@ -142,6 +144,7 @@ export interface AssignmentItem {
     | { $case: "vip"; value: ServiceVip }
     | { $case: "endpoint"; value: Endpoint }
     | { $case: "host"; value: Host }
+    | { $case: "sampling"; value: Sampling }
     | undefined;
   /**
    * With a task that shall stop: true as long as some host may still send it new connections. Its stop signal
@@ -161,6 +164,8 @@ export interface ServiceVip {
   aliases: string[];
   /** Published in ingress mode; only on the ingress network's item. */
   ports: PortConfig[];
+  /** While it has no back-end, connections are held and counted (as knocks) instead of refused. */
+  hold: boolean;
 }
 
 /**
@@ -177,6 +182,15 @@ export interface Endpoint {
   /** "service.slot.taskid". */
   name: string;
   ready: boolean;
+}
+
+/** Of a service with tasks here: what is to be measured of them, about once a second. */
+export interface Sampling {
+  serviceId: string;
+  /** cpu, memory, network, pids */
+  resources: boolean;
+  /** requests and connections */
+  requests: boolean;
 }
 
 /** A host as the data plane sees it. */
@@ -218,6 +232,9 @@ export const AgentMessage: MessageFns<AgentMessage> = {
         break;
       case "goodbye":
         Goodbye.encode(message.message.value, writer.uint32(42).fork()).join();
+        break;
+      case "samples":
+        TaskSamples.encode(message.message.value, writer.uint32(50).fork()).join();
         break;
     }
     return writer;
@@ -276,6 +293,14 @@ export const AgentMessage: MessageFns<AgentMessage> = {
             message.message = { $case: "goodbye", value: Goodbye.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.message = { $case: "samples", value: TaskSamples.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -321,6 +346,12 @@ export const AgentMessage: MessageFns<AgentMessage> = {
       case "goodbye": {
         if (object.message?.value !== undefined && object.message?.value !== null) {
           message.message = { $case: "goodbye", value: Goodbye.fromPartial(object.message.value) };
+        }
+        break;
+      }
+      case "samples": {
+        if (object.message?.value !== undefined && object.message?.value !== null) {
+          message.message = { $case: "samples", value: TaskSamples.fromPartial(object.message.value) };
         }
         break;
       }
@@ -1270,6 +1301,9 @@ export const AssignmentItem: MessageFns<AssignmentItem> = {
       case "host":
         Host.encode(message.item.value, writer.uint32(58).fork()).join();
         break;
+      case "sampling":
+        Sampling.encode(message.item.value, writer.uint32(74).fork()).join();
+        break;
     }
     if (message.draining !== undefined) {
       writer.uint32(64).bool(message.draining);
@@ -1346,6 +1380,14 @@ export const AssignmentItem: MessageFns<AssignmentItem> = {
             message.item = { $case: "host", value: Host.decode(reader, reader.uint32()) };
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.item = { $case: "sampling", value: Sampling.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 8: {
             if (tag !== 64) {
               break;
@@ -1414,6 +1456,12 @@ export const AssignmentItem: MessageFns<AssignmentItem> = {
         }
         break;
       }
+      case "sampling": {
+        if (object.item?.value !== undefined && object.item?.value !== null) {
+          message.item = { $case: "sampling", value: Sampling.fromPartial(object.item.value) };
+        }
+        break;
+      }
     }
     message.draining = object.draining ?? undefined;
     return message;
@@ -1421,7 +1469,7 @@ export const AssignmentItem: MessageFns<AssignmentItem> = {
 };
 
 function createBaseServiceVip(): ServiceVip {
-  return { networkId: "", serviceId: "", serviceName: "", address: "", aliases: [], ports: [] };
+  return { networkId: "", serviceId: "", serviceName: "", address: "", aliases: [], ports: [], hold: false };
 }
 
 export const ServiceVip: MessageFns<ServiceVip> = {
@@ -1443,6 +1491,9 @@ export const ServiceVip: MessageFns<ServiceVip> = {
     }
     for (const v of message.ports) {
       PortConfig.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.hold !== false) {
+      writer.uint32(56).bool(message.hold);
     }
     return writer;
   },
@@ -1508,6 +1559,14 @@ export const ServiceVip: MessageFns<ServiceVip> = {
             message.ports.push(PortConfig.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.hold = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1531,6 +1590,7 @@ export const ServiceVip: MessageFns<ServiceVip> = {
     message.address = object.address ?? "";
     message.aliases = object.aliases?.map((e) => e) || [];
     message.ports = object.ports?.map((e) => PortConfig.fromPartial(e)) || [];
+    message.hold = object.hold ?? false;
     return message;
   },
 };
@@ -1658,6 +1718,85 @@ export const Endpoint: MessageFns<Endpoint> = {
     message.address = object.address ?? "";
     message.name = object.name ?? "";
     message.ready = object.ready ?? false;
+    return message;
+  },
+};
+
+function createBaseSampling(): Sampling {
+  return { serviceId: "", resources: false, requests: false };
+}
+
+export const Sampling: MessageFns<Sampling> = {
+  encode(message: Sampling, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serviceId !== "") {
+      writer.uint32(10).string(message.serviceId);
+    }
+    if (message.resources !== false) {
+      writer.uint32(16).bool(message.resources);
+    }
+    if (message.requests !== false) {
+      writer.uint32(24).bool(message.requests);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Sampling {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSampling();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serviceId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.resources = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.requests = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Sampling>): Sampling {
+    return Sampling.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Sampling>): Sampling {
+    const message = createBaseSampling();
+    message.serviceId = object.serviceId ?? "";
+    message.resources = object.resources ?? false;
+    message.requests = object.requests ?? false;
     return message;
   },
 };

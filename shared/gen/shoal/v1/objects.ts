@@ -6,6 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { AutoscaleSpec, ScaleMemory, ScaleRecord } from "./autoscale.ts";
 
 /** In the order a task lives through them, with Swarm's numbers: a task never moves back. */
 export const TaskState = {
@@ -346,7 +347,11 @@ export interface ServiceSpec {
     | undefined;
   update?: UpdateConfig | undefined;
   rollback?: UpdateConfig | undefined;
-  endpoint?: EndpointSpec | undefined;
+  endpoint?:
+    | EndpointSpec
+    | undefined;
+  /** Absent: labels may say it (shared/model/autoscale-labels.ts). */
+  autoscale?: AutoscaleSpec | undefined;
 }
 
 export interface ServiceSpec_LabelsEntry {
@@ -435,6 +440,23 @@ export interface Service {
     | undefined;
   /** Why the allocator could not serve it; empty when all is well. */
   allocationError: string;
+  /** The count the operator declared last: one that is declared again while the service is scaled changes nothing. */
+  declaredReplicas?: number | undefined;
+}
+
+/** Beside each service that is scaled; written by the leader with each record. Its id is the service's. */
+export interface Autoscaling {
+  id: string;
+  meta:
+    | Meta
+    | undefined;
+  /** Oldest first, at most 50. */
+  records: ScaleRecord[];
+  memory:
+    | ScaleMemory
+    | undefined;
+  /** What the autoscaler set last: another count in the service's spec was set by hand. */
+  setReplicas: number;
 }
 
 export interface NodeSpec {
@@ -674,6 +696,7 @@ export interface StoreObject {
     | { $case: "network"; value: Network }
     | { $case: "secret"; value: Secret }
     | { $case: "config"; value: Config }
+    | { $case: "autoscaling"; value: Autoscaling }
     | undefined;
 }
 
@@ -3988,6 +4011,7 @@ function createBaseServiceSpec(): ServiceSpec {
     update: undefined,
     rollback: undefined,
     endpoint: undefined,
+    autoscale: undefined,
   };
 }
 
@@ -4024,6 +4048,9 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
     }
     if (message.endpoint !== undefined) {
       EndpointSpec.encode(message.endpoint, writer.uint32(82).fork()).join();
+    }
+    if (message.autoscale !== undefined) {
+      AutoscaleSpec.encode(message.autoscale, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -4124,6 +4151,14 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
             message.endpoint = EndpointSpec.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.autoscale = AutoscaleSpec.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4186,6 +4221,9 @@ export const ServiceSpec: MessageFns<ServiceSpec> = {
       : undefined;
     message.endpoint = (object.endpoint !== undefined && object.endpoint !== null)
       ? EndpointSpec.fromPartial(object.endpoint)
+      : undefined;
+    message.autoscale = (object.autoscale !== undefined && object.autoscale !== null)
+      ? AutoscaleSpec.fromPartial(object.autoscale)
       : undefined;
     return message;
   },
@@ -4986,6 +5024,7 @@ function createBaseService(): Service {
     endpoint: undefined,
     updateStatus: undefined,
     allocationError: "",
+    declaredReplicas: undefined,
   };
 }
 
@@ -5014,6 +5053,9 @@ export const Service: MessageFns<Service> = {
     }
     if (message.allocationError !== "") {
       writer.uint32(66).string(message.allocationError);
+    }
+    if (message.declaredReplicas !== undefined) {
+      writer.uint32(72).int64(message.declaredReplicas);
     }
     return writer;
   },
@@ -5095,6 +5137,14 @@ export const Service: MessageFns<Service> = {
             message.allocationError = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.declaredReplicas = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5128,6 +5178,112 @@ export const Service: MessageFns<Service> = {
       ? UpdateStatus.fromPartial(object.updateStatus)
       : undefined;
     message.allocationError = object.allocationError ?? "";
+    message.declaredReplicas = object.declaredReplicas ?? undefined;
+    return message;
+  },
+};
+
+function createBaseAutoscaling(): Autoscaling {
+  return { id: "", meta: undefined, records: [], memory: undefined, setReplicas: 0 };
+}
+
+export const Autoscaling: MessageFns<Autoscaling> = {
+  encode(message: Autoscaling, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.meta !== undefined) {
+      Meta.encode(message.meta, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.records) {
+      ScaleRecord.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.memory !== undefined) {
+      ScaleMemory.encode(message.memory, writer.uint32(34).fork()).join();
+    }
+    if (message.setReplicas !== 0) {
+      writer.uint32(40).int64(message.setReplicas);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Autoscaling {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAutoscaling();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.meta = Meta.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.records.push(ScaleRecord.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.memory = ScaleMemory.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.setReplicas = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Autoscaling>): Autoscaling {
+    return Autoscaling.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Autoscaling>): Autoscaling {
+    const message = createBaseAutoscaling();
+    message.id = object.id ?? "";
+    message.meta = (object.meta !== undefined && object.meta !== null) ? Meta.fromPartial(object.meta) : undefined;
+    message.records = object.records?.map((e) => ScaleRecord.fromPartial(e)) || [];
+    message.memory = (object.memory !== undefined && object.memory !== null)
+      ? ScaleMemory.fromPartial(object.memory)
+      : undefined;
+    message.setReplicas = object.setReplicas ?? 0;
     return message;
   },
 };
@@ -7810,6 +7966,9 @@ export const StoreObject: MessageFns<StoreObject> = {
       case "config":
         Config.encode(message.kind.value, writer.uint32(58).fork()).join();
         break;
+      case "autoscaling":
+        Autoscaling.encode(message.kind.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -7883,6 +8042,14 @@ export const StoreObject: MessageFns<StoreObject> = {
             message.kind = { $case: "config", value: Config.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.kind = { $case: "autoscaling", value: Autoscaling.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -7940,6 +8107,12 @@ export const StoreObject: MessageFns<StoreObject> = {
       case "config": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "config", value: Config.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "autoscaling": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "autoscaling", value: Autoscaling.fromPartial(object.kind.value) };
         }
         break;
       }

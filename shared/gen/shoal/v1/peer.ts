@@ -20,6 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { TaskSamples } from "./autoscale.ts";
 import { LogMessage, LogSubscription } from "./logs.ts";
 import { NodeDescription } from "./objects.ts";
 import { TaskStatusChange } from "./store.ts";
@@ -79,6 +80,20 @@ export interface LivenessDigest {
 }
 
 export interface LivenessResponse {
+}
+
+export interface NodeSamples {
+  nodeId: string;
+  /** Milliseconds since the agent's message came. */
+  ageMs: number;
+  samples: TaskSamples | undefined;
+}
+
+export interface SampleBatch {
+  nodes: NodeSamples[];
+}
+
+export interface SampleBatchResponse {
 }
 
 export interface AwaitAppliedRequest {
@@ -769,6 +784,185 @@ export const LivenessResponse: MessageFns<LivenessResponse> = {
   },
 };
 
+function createBaseNodeSamples(): NodeSamples {
+  return { nodeId: "", ageMs: 0, samples: undefined };
+}
+
+export const NodeSamples: MessageFns<NodeSamples> = {
+  encode(message: NodeSamples, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.ageMs !== 0) {
+      writer.uint32(16).uint32(message.ageMs);
+    }
+    if (message.samples !== undefined) {
+      TaskSamples.encode(message.samples, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NodeSamples {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNodeSamples();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ageMs = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.samples = TaskSamples.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NodeSamples>): NodeSamples {
+    return NodeSamples.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NodeSamples>): NodeSamples {
+    const message = createBaseNodeSamples();
+    message.nodeId = object.nodeId ?? "";
+    message.ageMs = object.ageMs ?? 0;
+    message.samples = (object.samples !== undefined && object.samples !== null)
+      ? TaskSamples.fromPartial(object.samples)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseSampleBatch(): SampleBatch {
+  return { nodes: [] };
+}
+
+export const SampleBatch: MessageFns<SampleBatch> = {
+  encode(message: SampleBatch, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.nodes) {
+      NodeSamples.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SampleBatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSampleBatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodes.push(NodeSamples.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SampleBatch>): SampleBatch {
+    return SampleBatch.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SampleBatch>): SampleBatch {
+    const message = createBaseSampleBatch();
+    message.nodes = object.nodes?.map((e) => NodeSamples.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSampleBatchResponse(): SampleBatchResponse {
+  return {};
+}
+
+export const SampleBatchResponse: MessageFns<SampleBatchResponse> = {
+  encode(_: SampleBatchResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SampleBatchResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSampleBatchResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SampleBatchResponse>): SampleBatchResponse {
+    return SampleBatchResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<SampleBatchResponse>): SampleBatchResponse {
+    const message = createBaseSampleBatchResponse();
+    return message;
+  },
+};
+
 function createBaseAwaitAppliedRequest(): AwaitAppliedRequest {
   return { revision: 0, networkIds: [], withinMs: 0 };
 }
@@ -1020,6 +1214,16 @@ export const PeerService = {
       Buffer.from(AwaitAppliedResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): AwaitAppliedResponse => AwaitAppliedResponse.decode(value),
   },
+  /** To the leader, at most every half second, at once with knocks: what agents of the calling manager measured. */
+  reportSamples: {
+    path: "/shoal.v1.Peer/ReportSamples" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SampleBatch): Buffer => Buffer.from(SampleBatch.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SampleBatch => SampleBatch.decode(value),
+    responseSerialize: (value: SampleBatchResponse): Buffer => Buffer.from(SampleBatchResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SampleBatchResponse => SampleBatchResponse.decode(value),
+  },
   /** Messages of the subscription from agents whose sessions the called manager serves. */
   logs: {
     path: "/shoal.v1.Peer/Logs" as const,
@@ -1049,6 +1253,8 @@ export interface PeerServer extends UntypedServiceImplementation {
    * the revision, or when the time is over.
    */
   awaitApplied: handleUnaryCall<AwaitAppliedRequest, AwaitAppliedResponse>;
+  /** To the leader, at most every half second, at once with knocks: what agents of the calling manager measured. */
+  reportSamples: handleUnaryCall<SampleBatch, SampleBatchResponse>;
   /** Messages of the subscription from agents whose sessions the called manager serves. */
   logs: handleServerStreamingCall<LogSubscription, LogMessage>;
 }
@@ -1139,6 +1345,22 @@ export interface PeerClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: AwaitAppliedResponse) => void,
+  ): ClientUnaryCall;
+  /** To the leader, at most every half second, at once with knocks: what agents of the calling manager measured. */
+  reportSamples(
+    request: SampleBatch,
+    callback: (error: ServiceError | null, response: SampleBatchResponse) => void,
+  ): ClientUnaryCall;
+  reportSamples(
+    request: SampleBatch,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SampleBatchResponse) => void,
+  ): ClientUnaryCall;
+  reportSamples(
+    request: SampleBatch,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SampleBatchResponse) => void,
   ): ClientUnaryCall;
   /** Messages of the subscription from agents whose sessions the called manager serves. */
   logs(request: LogSubscription, options?: Partial<CallOptions>): ClientReadableStream<LogMessage>;
