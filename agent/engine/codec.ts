@@ -156,7 +156,9 @@ export function via<A, B>(
   };
 }
 
-type FieldTable<T> = { readonly [K in keyof T]-?: readonly [jsonName: string, codec: Codec<T[K]>] };
+export type FieldTable<T> = {
+  readonly [K in keyof T]-?: readonly [jsonName: string, codec: Codec<T[K]>];
+};
 
 /**
  * An object, field by field, in JSON order. Names match in any case, as in Go. Fields it does not
@@ -199,6 +201,26 @@ export function struct<T extends object>(
       }
       return out;
     },
+  };
+}
+
+/** As `struct`, but a name it does not know is refused: for shapes that only this API has. */
+export function exact<T extends object>(table: FieldTable<T>): Codec<T> {
+  const inner = struct(table);
+  const names = Object.values<readonly [string, unknown]>(table).map(([name]) => name);
+  const known = new Set(names.map((name) => name.toLowerCase()));
+  return {
+    decode(json, path) {
+      const unknown = isObject(json)
+        ? Object.keys(json).find((name) => !known.has(name.toLowerCase()))
+        : undefined;
+      if (unknown === undefined) return inner.decode(json, path);
+      throw new ShoalError(
+        'invalid-argument',
+        `${path === '' ? '' : `${path}.`}${unknown} is unknown: expected ${names.join(', ')}`,
+      );
+    },
+    encode: inner.encode,
   };
 }
 

@@ -23,6 +23,7 @@ import {
   uint64,
   via,
 } from '../codec.ts';
+import { autoscaleSpec } from './autoscale.ts';
 import { metaFields, rfc3339 } from './meta.ts';
 import { networkAttachmentConfig, taskSpec } from './task-spec.ts';
 
@@ -127,12 +128,13 @@ export const serviceSpec: Codec<ServiceSpec> = via(
     rollback: ['RollbackConfig', maybe(updateConfig)],
     networks: ['Networks', sparse(list(networkAttachmentConfig))],
     endpoint: ['EndpointSpec', maybe(endpointSpec)],
+    autoscale: ['Autoscale', maybe(autoscaleSpec)],
   }),
   ({ networks, task, ...rest }) => ({
     ...rest,
     task: task.networks.length === 0 ? { ...task, networks } : task,
   }),
-  ({ name, labels, task, mode, update, rollback, endpoint }) => ({
+  ({ name, labels, task, mode, update, rollback, endpoint, autoscale }) => ({
     name,
     labels,
     task: task ?? taskSpec.decode(undefined, ''),
@@ -140,6 +142,7 @@ export const serviceSpec: Codec<ServiceSpec> = via(
     update,
     rollback,
     endpoint,
+    autoscale,
     networks: [],
   }),
 );

@@ -8,6 +8,7 @@ import type {
   ServiceSpec,
   UpdateConfig,
 } from '../../../../shared/gen/shoal/v1/objects.ts';
+import { anyAutoscale } from '../../../support/autoscale.ts';
 import { serviceFixture } from '../../../support/objects.ts';
 
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined });
@@ -144,6 +145,7 @@ const spec: fc.Arbitrary<ServiceSpec> = fc.record({
   ),
   update: maybe(update),
   rollback: maybe(update),
+  autoscale: maybe(anyAutoscale),
   endpoint: maybe(
     fc.record({
       mode: text,
