@@ -119,9 +119,8 @@ function withRuleDefaults(
 export function metricName(metric: AutoscaleMetric): string {
   if (metric.name !== '') return metric.name;
   const kind = metric.kind;
-  switch (kind?.$case) {
-    case undefined:
-      return 'metric';
+  if (kind === undefined) return 'metric';
+  switch (kind.$case) {
     case 'redisList':
       return `redis-list ${kind.value.key}`;
     case 'redisStream':

@@ -267,9 +267,12 @@ export interface ScaleMemory {
   events: ScaleEvent[];
   /** When a metric was last above its activation. */
   activeAtMs: number;
-  /** Since when the fast window holds the count; 0: it does not. */
+  /** When the fast window was last above its threshold; 0: it does not hold the count. */
   fastSinceMs: number;
   fastMost: number;
+  /** Since when another count than the autoscaler's is set by hand, and which; 0: none is. */
+  handSinceMs: number;
+  handReplicas: number;
 }
 
 export interface Recommendation {
@@ -2652,7 +2655,15 @@ export const ScaleRecord: MessageFns<ScaleRecord> = {
 };
 
 function createBaseScaleMemory(): ScaleMemory {
-  return { recommendations: [], events: [], activeAtMs: 0, fastSinceMs: 0, fastMost: 0 };
+  return {
+    recommendations: [],
+    events: [],
+    activeAtMs: 0,
+    fastSinceMs: 0,
+    fastMost: 0,
+    handSinceMs: 0,
+    handReplicas: 0,
+  };
 }
 
 export const ScaleMemory: MessageFns<ScaleMemory> = {
@@ -2671,6 +2682,12 @@ export const ScaleMemory: MessageFns<ScaleMemory> = {
     }
     if (message.fastMost !== 0) {
       writer.uint32(40).int64(message.fastMost);
+    }
+    if (message.handSinceMs !== 0) {
+      writer.uint32(48).int64(message.handSinceMs);
+    }
+    if (message.handReplicas !== 0) {
+      writer.uint32(56).int64(message.handReplicas);
     }
     return writer;
   },
@@ -2728,6 +2745,22 @@ export const ScaleMemory: MessageFns<ScaleMemory> = {
             message.fastMost = longToNumber(reader.int64());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.handSinceMs = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.handReplicas = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2750,6 +2783,8 @@ export const ScaleMemory: MessageFns<ScaleMemory> = {
     message.activeAtMs = object.activeAtMs ?? 0;
     message.fastSinceMs = object.fastSinceMs ?? 0;
     message.fastMost = object.fastMost ?? 0;
+    message.handSinceMs = object.handSinceMs ?? 0;
+    message.handReplicas = object.handReplicas ?? 0;
     return message;
   },
 };
