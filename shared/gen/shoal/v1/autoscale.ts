@@ -256,7 +256,10 @@ export interface ScaleRecord {
   limited: number;
   /** In `recommend` and while it holds: nothing was written. */
   held: boolean;
-  /** What the decision was made from, so that it can be made again: JSON of DecisionInput. */
+  /**
+   * What the decision was made from, so that it can be made again: JSON of {spec, memory, input, nowMs}, the arguments
+   * of decide. Empty where that is too long, and of records whose place newer ones took.
+   */
   inputJson: string;
 }
 

@@ -455,8 +455,8 @@ export interface Autoscaling {
   memory:
     | ScaleMemory
     | undefined;
-  /** What the autoscaler set last: another count in the service's spec was set by hand. */
-  setReplicas: number;
+  /** What the autoscaler set last: another count in the service's spec was set by hand. Absent: it set none yet. */
+  setReplicas?: number | undefined;
 }
 
 export interface NodeSpec {
@@ -5184,7 +5184,7 @@ export const Service: MessageFns<Service> = {
 };
 
 function createBaseAutoscaling(): Autoscaling {
-  return { id: "", meta: undefined, records: [], memory: undefined, setReplicas: 0 };
+  return { id: "", meta: undefined, records: [], memory: undefined, setReplicas: undefined };
 }
 
 export const Autoscaling: MessageFns<Autoscaling> = {
@@ -5201,7 +5201,7 @@ export const Autoscaling: MessageFns<Autoscaling> = {
     if (message.memory !== undefined) {
       ScaleMemory.encode(message.memory, writer.uint32(34).fork()).join();
     }
-    if (message.setReplicas !== 0) {
+    if (message.setReplicas !== undefined) {
       writer.uint32(40).int64(message.setReplicas);
     }
     return writer;
@@ -5283,7 +5283,7 @@ export const Autoscaling: MessageFns<Autoscaling> = {
     message.memory = (object.memory !== undefined && object.memory !== null)
       ? ScaleMemory.fromPartial(object.memory)
       : undefined;
-    message.setReplicas = object.setReplicas ?? 0;
+    message.setReplicas = object.setReplicas ?? undefined;
     return message;
   },
 };
