@@ -28,6 +28,8 @@ export const SCALE_REASONS = [
   /** Not lowered while the fast window is open. */
   'fast-window-holds',
   'within-tolerance',
+  /** Outside the tolerance, but no smaller and no larger count meets the target better. */
+  'as-needed',
   /** Outside the tolerance, and within it or on the other side once missing and young tasks are counted. */
   'not-ready',
   'stabilized-up',

@@ -1,0 +1,129 @@
+import type { ScaleMemory } from '../../shared/gen/shoal/v1/autoscale.ts';
+import { withAutoscaleDefaults } from '../../shared/model/autoscale.ts';
+import { encodeQuestion } from './kept-question.ts';
+import { limitsAt } from './limits.ts';
+import { EMPTY_MEMORY, recall, remember, rememberEvent } from './memory.ts';
+import { clock, tasks } from './messages.ts';
+import { readMetrics } from './readings.ts';
+import type { ScaleReason } from './reasons.ts';
+import type { Decide, Decision, DecisionInput } from './types.ts';
+import { type Wanted, want } from './wanted.ts';
+
+/** How long a count that an operator set is left alone, milliseconds. Longer: mode off, or min = max. */
+export const BY_HAND_HOLD_MS = 600_000;
+
+/**
+ * What the count of a service should be, and why. Kubernetes' HPA v2 rules between one and many, KEDA's
+ * between none and one, Knative's for the fast window; README.md says where it differs from them.
+ * About 10 µs for a service of ten tasks.
+ */
+export const decide: Decide = (spec, memory, input, nowMs) => {
+  const rules = withAutoscaleDefaults(spec);
+  const { replicas } = input;
+  const answer = (reason: ScaleReason, message: string, kept: ScaleMemory): Decision => ({
+    replicas,
+    record: {
+      atMs: nowMs,
+      from: replicas,
+      to: replicas,
+      reason,
+      message,
+      metrics: [],
+      proposed: replicas,
+      stabilized: replicas,
+      limited: replicas,
+      held: false,
+      inputJson: encodeQuestion(spec, memory, input),
+    },
+    memory: kept,
+  });
+  if (rules.mode === 'off') return answer('off', 'not scaled: its mode is off', EMPTY_MEMORY);
+  const known = recall(memory, rules, replicas, nowMs);
+  const limits = limitsAt(rules, nowMs);
+  if (replicas === 0 && limits.min > 0 && input.setReplicas !== 0) {
+    const message = `not scaled: set to none by hand, though at least ${tasks(limits.min)} are asked for; scale it to 1 to begin again`;
+    return answer('disabled-at-zero', message, known);
+  }
+
+  const reads = readMetrics(rules, input, nowMs);
+  const wanted = want({ rules, limits, known, reads, input, replicas, nowMs });
+  const hand = byHand(rules.mode, known, input, nowMs);
+  const hold = holdOf(rules.mode, wanted, hand, input, nowMs);
+  const changes = hold === undefined && wanted.to !== replicas;
+  const result = changes ? wanted.to : replicas;
+  const recommended = wanted.recommended;
+  return {
+    replicas: result,
+    record: {
+      ...answer(hold?.reason ?? wanted.reason, hold?.message ?? wanted.message, known).record,
+      to: wanted.to,
+      metrics: reads.map(({ reading }) => reading),
+      proposed: wanted.proposed,
+      stabilized: wanted.stabilized,
+      limited: wanted.limited,
+      held: hold !== undefined && wanted.to !== replicas,
+    },
+    memory: {
+      recommendations:
+        recommended === undefined
+          ? known.recommendations
+          : remember(known.recommendations, { atMs: nowMs, replicas: recommended }, rules),
+      // Steps to none and back have rules of their own; a rate counted from none would allow nothing.
+      events:
+        changes && replicas > 0 && result > 0
+          ? rememberEvent(known.events, { atMs: nowMs, change: result - replicas }, rules)
+          : known.events,
+      activeAtMs: wanted.activeAtMs,
+      fastSinceMs: wanted.fastAtMs,
+      fastMost: wanted.fastAtMs === 0 ? 0 : Math.max(known.fastMost, result),
+      handSinceMs: hand?.sinceMs ?? 0,
+      handReplicas: hand === undefined ? 0 : replicas,
+    },
+  };
+};
+
+type Hand = Readonly<{ sinceMs: number; from: number }>;
+
+/** Since when the count is another one than the autoscaler's; undefined: it is the autoscaler's. */
+function byHand(
+  mode: string,
+  known: ScaleMemory,
+  { replicas, setReplicas }: DecisionInput,
+  nowMs: number,
+): Hand | undefined {
+  // In `recommend` nothing is set by the autoscaler, so nothing can differ from it.
+  if (mode !== 'active' || setReplicas === undefined || setReplicas === replicas) return undefined;
+  const since = known.handSinceMs > 0 && known.handReplicas === replicas;
+  return { sinceMs: since ? known.handSinceMs : nowMs, from: setReplicas };
+}
+
+/** Why what is wanted is not to be written now; undefined: it may be. */
+function holdOf(
+  mode: string,
+  { to, reason, message }: Wanted,
+  hand: Hand | undefined,
+  { replicas, updating, tasks: views }: DecisionInput,
+  nowMs: number,
+): { reason: ScaleReason; message: string } | undefined {
+  if (hand !== undefined && nowMs - hand.sinceMs < BY_HAND_HOLD_MS) {
+    const would = to === replicas ? '' : `; else ${message}`;
+    const until = clock(hand.sinceMs + BY_HAND_HOLD_MS);
+    return {
+      reason: 'scaled-by-hand',
+      message: `set from ${hand.from} to ${replicas} by hand at ${clock(hand.sinceMs)}, held until ${until}${would}`,
+    };
+  }
+  if (to < replicas && updating) {
+    return { reason: 'updating', message: `held while an update is under way: ${message}` };
+  }
+  const unplaced = views.filter(({ phase }) => phase === 'unplaced').length;
+  // The least that is asked for is wanted with or without room; what load asks for waits for it.
+  if (to > replicas && unplaced > 0 && reason !== 'below-min') {
+    const waiting = unplaced === 1 ? '1 task waits' : `${unplaced} tasks wait`;
+    return { reason: 'unplaced', message: `held while ${waiting} for room: ${message}` };
+  }
+  if (mode === 'recommend' && to !== replicas) {
+    return { reason, message: `only recommended: ${message}` };
+  }
+  return undefined;
+}

@@ -1,0 +1,72 @@
+import { unreachable } from '../../shared/unreachable.ts';
+import type { Read, Unit } from './readings.ts';
+
+/** `cpu at 93 % of a target of 70 % over 3 tasks, 1 of them not ready`. */
+export function loadSentence(read: Read, window: 'stable' | 'fast'): string {
+  const { name, target, counted, missing, notReady, value, fastValue } = read.reading;
+  const at = quantity((window === 'fast' ? fastValue : value) ?? 0, read.unit);
+  const per = read.unit === 'percent' ? '' : counted > 0 ? ' a task' : ' a replica';
+  const over = counted > 0 ? ` over ${tasks(counted)}` : '';
+  const without = missing > 0 ? `, ${missing} without samples` : '';
+  const young = notReady > 0 ? `, ${notReady} not ready` : '';
+  const fast = window === 'fast' ? ' in the fast window' : '';
+  return `${name} at ${at} of a target of ${quantity(target, read.unit)}${per}${fast}${over}${without}${young}`;
+}
+
+/** `cpu at 68 % of 70 %`. */
+export function loadPhrase(read: Read): string {
+  const { name, target, value } = read.reading;
+  return `${name} at ${quantity(value ?? 0, read.unit)} of ${quantity(target, read.unit)}`;
+}
+
+export function tasks(count: number): string {
+  return count === 1 ? '1 task' : `${count} tasks`;
+}
+
+/** The clock time of day in UTC: 14:05:10. */
+export function clock(atMs: number): string {
+  return new Date(atMs).toISOString().slice(11, 19);
+}
+
+export function percent(share: number): string {
+  return `${round(share * 100, 1)} %`;
+}
+
+export function seconds(durationMs: number): string {
+  return `${round(durationMs / 1000, 1)} s`;
+}
+
+function quantity(value: number, unit: Unit): string {
+  switch (unit) {
+    case 'percent':
+      return percent(value);
+    case 'cores':
+      return `${round(value, 3)} cores`;
+    case 'bytes':
+      return bytes(value);
+    case 'bytes/s':
+      return `${bytes(value)}/s`;
+    case '/s':
+      return `${round(value, 1)}/s`;
+    case '':
+      return String(round(value, 1));
+    default:
+      return unreachable(unit);
+  }
+}
+
+function bytes(value: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let index = 0;
+  let scaled = value;
+  while (scaled >= 1024 && index < units.length - 1) {
+    scaled /= 1024;
+    index++;
+  }
+  return `${round(scaled, 1)} ${units[index]}`;
+}
+
+function round(value: number, digits: number): number {
+  const scale = 10 ** digits;
+  return Math.round(value * scale) / scale;
+}
