@@ -89,3 +89,96 @@ export const anyAutoscale: fc.Arbitrary<AutoscaleSpec> = fc.record({
     { maxLength: 2 },
   ),
 });
+
+const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,9}$/);
+const words = fc.stringMatching(/^[!-~]([ -~]{0,8}[!-~])?$/);
+const lengthNs = fc.integer({ min: 0, max: 1e15 });
+const whole = fc.integer({ min: 0, max: 1e6 });
+const part = fc.integer({ min: 1, max: 5000 }).map((permille) => permille / 1000);
+const each = fc.double({ min: 1e-3, max: 1e9, noNaN: true });
+const bytes = fc.integer({ min: 1, max: 2 ** 50 });
+const someTarget = fc.record({ perReplica: each, activation: whole });
+const someAuth = maybe(
+  fc.record({
+    username: words,
+    passwordSecret: name,
+    tokenSecret: fc.constant(''),
+    caSecret: fc.constant(''),
+  }),
+);
+const someExternal = { auth: someAuth, target: someTarget };
+const resourceOf = (absolute: fc.Arbitrary<number>) =>
+  fc.oneof(fc.record({ utilization: part }), fc.record({ average: absolute }));
+
+const perTaskKinds: fc.Arbitrary<AutoscaleMetric>[] = [
+  ofKind('cpu', resourceOf(each)),
+  ofKind('memory', resourceOf(bytes)),
+  ofKind('network', fc.record({ perReplica: bytes })),
+  ofKind('pids', fc.record({ perReplica: each })),
+  ofKind('requests', fc.record({ perReplica: each })),
+  ofKind('connections', fc.record({ perReplica: each })),
+].map((made) => fc.record({ name: fc.constant(''), kind: made }));
+
+const redis = { address: words, database: whole, tls: fc.boolean(), ...someExternal };
+const sourceKind: fc.Arbitrary<Kind> = fc.oneof(
+  ofKind('redisList', fc.record({ key: words, ...redis })),
+  ofKind('redisStream', fc.record({ stream: words, group: maybeEmpty(words), ...redis })),
+  ofKind('nats', fc.record({ url: words, stream: words, consumer: words, ...someExternal })),
+  ofKind('prometheus', fc.record({ url: words, query: words, ...someExternal })),
+  ofKind('http', fc.record({ url: words, path: words, ...someExternal })),
+);
+
+function maybeEmpty(arbitrary: fc.Arbitrary<string>) {
+  return fc.oneof(arbitrary, fc.constant(''));
+}
+
+const someRules = maybe(
+  fc.record({
+    stabilizeNs: lengthNs,
+    select: fc.constantFrom('', 'max', 'min', 'disabled'),
+    policies: fc.array(
+      fc.record({
+        change: fc.oneof(
+          fc.record({ $case: fc.constant('tasks' as const), value: whole }),
+          fc.record({ $case: fc.constant('share' as const), value: part }),
+        ),
+        periodNs: lengthNs,
+      }),
+      { maxLength: 2 },
+    ),
+  }),
+);
+
+/** Such as an operator could write down: everything has words. */
+export const sensibleAutoscale: fc.Arbitrary<AutoscaleSpec> = fc.record({
+  mode: fc.constantFrom('', 'active', 'recommend', 'off'),
+  min: maybe(whole),
+  max: fc.integer({ min: 1, max: 1e6 }),
+  metrics: fc
+    .tuple(
+      fc.tuple(...perTaskKinds.map((metric) => maybe(metric))),
+      fc.uniqueArray(fc.record({ name, kind: sourceKind }), {
+        maxLength: 3,
+        selector: (metric) => metric.name,
+      }),
+    )
+    .map(([tasks, sources]) => [...tasks.filter((metric) => metric !== undefined), ...sources]),
+  toleranceUp: maybe(part),
+  toleranceDown: maybe(part),
+  up: someRules,
+  down: someRules,
+  fast: maybe(fc.record({ disabled: fc.boolean(), windowNs: lengthNs, threshold: maybe(part) })),
+  warmupNs: maybe(lengthNs),
+  onError: maybe(fc.record({ after: whole, replicas: whole })),
+  cooldownToZeroNs: maybe(lengthNs),
+  schedules: fc.array(
+    fc.record({
+      cron: words,
+      forNs: lengthNs,
+      min: whole,
+      max: maybe(whole),
+      timezone: maybeEmpty(words),
+    }),
+    { maxLength: 2 },
+  ),
+});
