@@ -1,6 +1,7 @@
 import { type Clock, sleep } from '../../shared/clock.ts';
 import { isShoalError, messageOf, NodeRemovedError, ShoalError } from '../../shared/errors.ts';
 import type { AgentMessage, LogSubscriptionChange } from '../../shared/gen/shoal/v1/dispatcher.ts';
+import { type Node, NodeState } from '../../shared/gen/shoal/v1/objects.ts';
 import type {
   AwaitAppliedRequest,
   AwaitAppliedResponse,
@@ -264,7 +265,7 @@ export class Dispatcher {
         return;
       case 'goodbye':
         this.#liveness.departed(session.nodeId);
-        session.close();
+        session.departs(isDown(this.#deps.store.get('node', session.nodeId)));
         return;
       default:
         unreachable(message);
@@ -305,6 +306,7 @@ export class Dispatcher {
       if (change.table !== 'node') continue;
       const session = this.#sessions.get(change.object.id);
       if (change.action === 'remove') session?.close(new NodeRemovedError(change.object.id));
+      else if (session?.isDeparting && isDown(change.object)) session.close();
       else if (!sameForAgent(change.previous, change.object)) session?.owesUpdate();
     }
     if (!touchesFacts(batch)) return;
@@ -352,6 +354,10 @@ export class Dispatcher {
   #tellSession(nodeId: string, isOpen: boolean): void {
     for (const listener of this.#sessionListeners) listener(nodeId, isOpen);
   }
+}
+
+function isDown(node: Node | undefined): boolean {
+  return node === undefined || node.status?.state === NodeState.DOWN;
 }
 
 function leaderless(): ShoalError {

@@ -68,7 +68,7 @@ export class LivenessReport {
   /** It was its node's session, and no other took its place. */
   ended(session: DispatcherSession): void {
     const { nodeId, clock } = this.#deps;
-    if (session.nodeId !== nodeId || !session.hello || this.#departed.has(nodeId)) return;
+    if (session.nodeId !== nodeId || !session.hello || session.isDeparting) return;
     const untilMs = clock.monotonicMs() + AGENT_RESTART_MS;
     this.#ownAgent = { address: session.hello.address, untilMs };
   }
@@ -108,7 +108,7 @@ export class LivenessReport {
     const sessions: NodeSession[] = [];
     const descriptions: [DispatcherSession, DescribedTo][] = [];
     for (const session of of) {
-      if (session.hello === undefined || session.isClosed) continue;
+      if (session.hello === undefined || session.isClosed || session.isDeparting) continue;
       const { address, description } = session.hello;
       const known = this.#described.get(session);
       const isNews = known?.leader !== leader || known.description !== description;

@@ -10,6 +10,8 @@ import { CHUNK_MAX_BYTES, encodeMessage } from './wire.ts';
 const QUIET_MS = 10;
 /** …but never later than this after the first. */
 const MAX_DELAY_MS = 100;
+/** Agents wait one second at their end. */
+const GOODBYE_KNOWN_WITHIN_MS = 800;
 
 export type SessionDeps = Readonly<{
   id: string;
@@ -42,6 +44,8 @@ export class DispatcherSession {
   #firstTouchMs = 0;
   #lastTouchMs = 0;
   #timer: Timer | undefined;
+  #departure: Timer | undefined;
+  #isDeparting = false;
   #isDue = false;
   #end: { error: ShoalError | undefined } | undefined;
 
@@ -79,6 +83,20 @@ export class DispatcherSession {
     this.#bell.ring();
   }
 
+  /**
+   * It said goodbye. The stream's end tells the agent that the cluster knows, so it comes when the node is down in the
+   * store: a manager that leaves next could tell nobody any more. Without a leader it comes all the same.
+   */
+  departs(isKnown: boolean): void {
+    this.#isDeparting = true;
+    if (isKnown) this.close();
+    else this.#departure ??= this.#clock.after(GOODBYE_KNOWN_WITHIN_MS, () => this.close());
+  }
+
+  get isDeparting(): boolean {
+    return this.#isDeparting;
+  }
+
   // ---- what is to go out ----
 
   /** From now on the items of `source` are kept up to date on the other side. */
@@ -112,6 +130,7 @@ export class DispatcherSession {
   /** Ends the stream; with an error: that is what the agent is told. The first call counts. */
   close(error?: ShoalError): void {
     this.#end ??= { error };
+    this.#departure?.cancel();
     this.#timer?.cancel();
     this.#timer = undefined;
     this.#bell.ring();

@@ -7,6 +7,7 @@ import { type AgentMessage, ManagerMessage } from '../../../shared/gen/shoal/v1/
 import {
   NodeAvailability,
   NodeDescription,
+  NodeState,
   type Task,
   TaskState,
   TaskStatus,
@@ -367,7 +368,7 @@ test('a session without heartbeats is closed some time after its node is down', 
 });
 
 test('the leader is told who lives, twice a second, and of news at once', async (t) => {
-  const { connect, clock, digests } = await setUp();
+  const { connect, clock, digests, writer, store } = await setUp();
   await clock.advance(490);
   digests.length = 0;
   const agent = await connect();
@@ -386,9 +387,15 @@ test('the leader is told who lives, twice a second, and of news at once', async 
   agent.say({ $case: 'goodbye', value: { reason: 'off' } });
   await clock.advance(25);
   t.deepEqual(digests.at(-1), { managerId: 'm1', sessions: [], departed: ['n1'] });
-  t.is(agent.end, 'ended');
+  t.is(agent.end, 'open', 'the cluster does not know yet');
   await clock.advance(600);
-  t.deepEqual(digests.at(-1)?.departed, []);
+  t.deepEqual(digests.at(-1), { managerId: 'm1', sessions: [], departed: [] });
+  const node = store.get('node', 'n1');
+  if (node === undefined) throw new Error('no node n1');
+  const status = { state: NodeState.DOWN, message: 'the node said goodbye', address: '' };
+  await writer.write([updateAction('node', { ...node, status })]);
+  await clock.advance(1);
+  t.is(agent.end, 'ended');
 });
 
 test('a new leader is told every description, and a goodbye until it has been heard', async (t) => {
@@ -399,6 +406,7 @@ test('a new leader is told every description, and a goodbye until it has been he
   leader.digestError = new NotLeaderError(undefined);
   agent.say({ $case: 'goodbye', value: { reason: 'off' } });
   await clock.advance(1_000);
+  t.is(agent.end, 'ended', 'an agent that leaves does not wait for a leader for ever');
   digests.length = 0;
   leader.digestError = undefined;
   consensus.setStatus({
