@@ -8,7 +8,16 @@ quick=''
 [ "${1:-}" = --quick ] && quick=yes
 passed=0 failed=0
 out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
+# A run that is ended or hangs leaves its cluster behind.
+clean_up() {
+  rm -rf "$out"
+  local state
+  for state in /var/lib/shoal-local/e2e-*/; do
+    [ -d "$state" ] && deploy/local-cluster down --name "$(basename "$state")" >/dev/null
+  done
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
 
 bash deploy/setup.sh --test || { echo "set-up failed"; echo "0 passed, 1 failed"; exit 1; }
 export PATH="$PWD/node_modules/.bin:$PATH:/usr/sbin:/sbin"
