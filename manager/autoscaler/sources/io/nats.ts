@@ -1,0 +1,111 @@
+import type { JetStreamManager } from '@nats-io/jetstream';
+import type { NatsConnection as Client, ConnectionOptions } from '@nats-io/transport-node';
+import { messageOf, ShoalError } from '../../../../shared/errors.ts';
+import type { NatsMetric } from '../../../../shared/gen/shoal/v1/autoscale.ts';
+import { type Dial, type NatsServer, parseNatsUrls, showAddress } from '../address.ts';
+import type { Connection, Connections } from '../connections.ts';
+import type { Credentials } from '../credentials.ts';
+import type { Source } from '../follower.ts';
+import { READ_WITHIN_MS } from '../pace.ts';
+import { type Access, fingerprint, sourceError } from './access.ts';
+import { tlsOptions } from './tls.ts';
+
+/** A silent server is noticed after two of these. */
+const PING_EVERY_MS = 5_000;
+
+/** The source of a JetStream consumer's backlog. */
+export function natsSource(
+  metric: NatsMetric,
+  access: Access,
+  connections: Connections<NatsConnection>,
+): Source {
+  const lease = connections.lease();
+  let attempt = 0;
+  return {
+    kind: 'queue',
+    where: metric.url.includes('@') ? 'nats' : metric.url,
+    close: () => lease.close(),
+    async read() {
+      const servers = parseNatsUrls(metric.url);
+      // One server a try, the next one after a failure: one that does not answer takes all the time there is.
+      const server = servers[attempt % servers.length] ?? servers[0];
+      if (server === undefined) throw new TypeError('a URL has one server at least');
+      let credentials: Credentials | undefined;
+      try {
+        const known = access.credentials(metric.auth);
+        credentials = known;
+        const dial = await access.dial(server);
+        const id = fingerprint(...Object.values(dial), server.tls, ...Object.values(known));
+        const connection = await lease.use(id, () => openNats(server, dial, known));
+        return await connection.backlog(metric.stream, metric.consumer);
+      } catch (error) {
+        attempt += 1;
+        throw sourceError(error, server, credentials, access.hintFor(server));
+      }
+    },
+  };
+}
+
+export class NatsConnection implements Connection {
+  readonly #client: Client;
+  readonly #manager: JetStreamManager;
+
+  constructor(client: Client, manager: JetStreamManager) {
+    this.#client = client;
+    this.#manager = manager;
+  }
+
+  get closed(): boolean {
+    return this.#client.isClosed();
+  }
+
+  close(): void {
+    this.#client.close().catch(() => undefined);
+  }
+
+  /** Messages that the consumer did not get yet, and those it got and did not acknowledge. */
+  async backlog(stream: string, consumer: string): Promise<number> {
+    try {
+      const info = await this.#manager.consumers.info(stream, consumer);
+      return info.num_pending + info.num_ack_pending;
+    } catch (error) {
+      const said = `stream ${stream}, consumer ${consumer}: ${messageOf(error)}`;
+      throw new ShoalError('failed-precondition', said);
+    }
+  }
+}
+
+async function openNats(
+  server: NatsServer,
+  { host, port, serverName }: Dial,
+  { username, password, token, ca }: Credentials,
+): Promise<NatsConnection> {
+  // At first use: managers without such metrics do not pay for them.
+  const [{ connect }, { jetstreamManager }] = await Promise.all([
+    import('@nats-io/transport-node'),
+    import('@nats-io/jetstream'),
+  ]);
+  const options: ConnectionOptions = {
+    servers: showAddress({ host, port }),
+    name: 'shoal-autoscaler',
+    ...(username === '' ? {} : { user: username }),
+    ...(password === '' ? {} : { pass: password }),
+    ...(token === '' ? {} : { token }),
+    // Null: only where the server insists on it.
+    tls: server.tls || ca !== '' ? { ...tlsOptions(serverName, ca), handshakeFirst: false } : null,
+    timeout: READ_WITHIN_MS,
+    reconnect: false,
+    resolve: false,
+    ignoreClusterUpdates: true, // the addresses that a server tells of may be of its own network
+    pingInterval: PING_EVERY_MS,
+    maxPingOut: 1,
+  };
+  const client = await connect(options);
+  try {
+    const manager = await jetstreamManager(client, { timeout: READ_WITHIN_MS, checkAPI: false });
+    return new NatsConnection(client, manager);
+  } catch (error) {
+    client.close().catch(() => undefined);
+    throw error;
+  }
+}
