@@ -21,7 +21,7 @@ first=$(socket "${hosts[0]}")
 shoal() { DOCKER_HOST=$first "$here/shoal" "$@"; }
 
 image=$root/node_modules/.cache/shoal/web.tar
-[ -f "$image" ] || sh "$here/images/build.sh" "$image" shoal-web:1
+sh "$here/images/build.sh" "$image" shoal-web:1
 for host in "${hosts[@]}"; do
   DOCKER_HOST=$(socket "$host") "$here/shoal" image load "$image" >/dev/null
 done

@@ -21,6 +21,7 @@ need busybox busybox-static
 need tini tini
 if [ ! -e /usr/include/stdio.h ]; then missing="$missing libc6-dev"; fi
 if [ "${1:-}" = --test ]; then need docker-registry docker-registry; fi
+case ${1:-} in --test | --demo) need wrk wrk ;; esac
 
 if [ -n "$missing" ]; then
   [ "$(id -u)" = 0 ] || { echo "setup: run as root, these packages are missing:$missing" >&2; exit 1; }
