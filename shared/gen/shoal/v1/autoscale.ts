@@ -96,7 +96,7 @@ export interface ExternalTarget {
 export interface SourceAuth {
   username: string;
   passwordSecret: string;
-  /** HTTP: sent as a bearer token. */
+  /** HTTP: sent as a bearer token; NATS: as the token. */
   tokenSecret: string;
   /** Root certificates, PEM, that the source's certificate is checked by; empty: the system's. */
   caSecret: string;
@@ -115,7 +115,7 @@ export interface RedisListMetric {
 export interface RedisStreamMetric {
   address: string;
   stream: string;
-  /** Empty: the stream's length; else the group's lag. */
+  /** Empty: the stream's length; else what the group did not acknowledge: its lag and its pending entries. */
   group: string;
   database: number;
   tls: boolean;
@@ -257,8 +257,8 @@ export interface ScaleRecord {
   /** In `recommend` and while it holds: nothing was written. */
   held: boolean;
   /**
-   * What the decision was made from, so that it can be made again: JSON of {spec, memory, input, nowMs}, the arguments
-   * of decide. Empty where that is too long, and of records whose place newer ones took.
+   * What the decision was made from, so that it can be made again: JSON of {spec, memory, input}, what
+   * decide is asked at that time. Empty where that is too long, and of records whose place newer ones took.
    */
   inputJson: string;
 }
