@@ -29,6 +29,8 @@ export interface GetAutoscalingRequest {
   services: string[];
   /** With the decision log. */
   records: boolean;
+  /** With each record, what would be decided now from what it was decided from. */
+  replay: boolean;
 }
 
 export interface GetAutoscalingResponse {
@@ -50,6 +52,17 @@ export interface ServiceAutoscaling {
   records: ScaleRecord[];
   /** Set by an operator, differing from what the autoscaler set last. */
   setByHand: boolean;
+  /** When asked for: one for each of `records`, in their order. */
+  replayed: ScaleReplay[];
+}
+
+export interface ScaleReplay {
+  /** Absent: the record does not keep what it was decided from (any more). */
+  again?:
+    | ScaleRecord
+    | undefined;
+  /** What of the record is another now: to, reason, message, held, steps; empty: nothing. */
+  differs: string[];
 }
 
 export interface BackupRequest {
@@ -141,6 +154,11 @@ export interface UpdateRequest {
   rollback: boolean;
   /** Services: where registry credentials come from when none are given: spec or previous-spec. */
   registryAuthFrom: string;
+  /**
+   * Services: a spec without `autoscale` takes it away. Otherwise such a spec keeps what is stored, as clients that
+   * do not know the field send back all that they do know.
+   */
+  removeAutoscale?: boolean | undefined;
 }
 
 export interface RemoveRequest {
@@ -219,7 +237,7 @@ export interface WatchChunk {
 }
 
 function createBaseGetAutoscalingRequest(): GetAutoscalingRequest {
-  return { services: [], records: false };
+  return { services: [], records: false, replay: false };
 }
 
 export const GetAutoscalingRequest: MessageFns<GetAutoscalingRequest> = {
@@ -229,6 +247,9 @@ export const GetAutoscalingRequest: MessageFns<GetAutoscalingRequest> = {
     }
     if (message.records !== false) {
       writer.uint32(16).bool(message.records);
+    }
+    if (message.replay !== false) {
+      writer.uint32(24).bool(message.replay);
     }
     return writer;
   },
@@ -262,6 +283,14 @@ export const GetAutoscalingRequest: MessageFns<GetAutoscalingRequest> = {
             message.records = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.replay = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -281,6 +310,7 @@ export const GetAutoscalingRequest: MessageFns<GetAutoscalingRequest> = {
     const message = createBaseGetAutoscalingRequest();
     message.services = object.services?.map((e) => e) || [];
     message.records = object.records ?? false;
+    message.replay = object.replay ?? false;
     return message;
   },
 };
@@ -350,6 +380,7 @@ function createBaseServiceAutoscaling(): ServiceAutoscaling {
     last: undefined,
     records: [],
     setByHand: false,
+    replayed: [],
   };
 }
 
@@ -378,6 +409,9 @@ export const ServiceAutoscaling: MessageFns<ServiceAutoscaling> = {
     }
     if (message.setByHand !== false) {
       writer.uint32(64).bool(message.setByHand);
+    }
+    for (const v of message.replayed) {
+      ScaleReplay.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -459,6 +493,14 @@ export const ServiceAutoscaling: MessageFns<ServiceAutoscaling> = {
             message.setByHand = reader.bool();
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.replayed.push(ScaleReplay.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -488,6 +530,76 @@ export const ServiceAutoscaling: MessageFns<ServiceAutoscaling> = {
       : undefined;
     message.records = object.records?.map((e) => ScaleRecord.fromPartial(e)) || [];
     message.setByHand = object.setByHand ?? false;
+    message.replayed = object.replayed?.map((e) => ScaleReplay.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseScaleReplay(): ScaleReplay {
+  return { again: undefined, differs: [] };
+}
+
+export const ScaleReplay: MessageFns<ScaleReplay> = {
+  encode(message: ScaleReplay, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.again !== undefined) {
+      ScaleRecord.encode(message.again, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.differs) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScaleReplay {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScaleReplay();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.again = ScaleRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.differs.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ScaleReplay>): ScaleReplay {
+    return ScaleReplay.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ScaleReplay>): ScaleReplay {
+    const message = createBaseScaleReplay();
+    message.again = (object.again !== undefined && object.again !== null)
+      ? ScaleRecord.fromPartial(object.again)
+      : undefined;
+    message.differs = object.differs?.map((e) => e) || [];
     return message;
   },
 };
@@ -1313,7 +1425,7 @@ export const CreateRequest: MessageFns<CreateRequest> = {
 };
 
 function createBaseUpdateRequest(): UpdateRequest {
-  return { id: "", version: 0, object: undefined, rollback: false, registryAuthFrom: "" };
+  return { id: "", version: 0, object: undefined, rollback: false, registryAuthFrom: "", removeAutoscale: undefined };
 }
 
 export const UpdateRequest: MessageFns<UpdateRequest> = {
@@ -1332,6 +1444,9 @@ export const UpdateRequest: MessageFns<UpdateRequest> = {
     }
     if (message.registryAuthFrom !== "") {
       writer.uint32(42).string(message.registryAuthFrom);
+    }
+    if (message.removeAutoscale !== undefined) {
+      writer.uint32(48).bool(message.removeAutoscale);
     }
     return writer;
   },
@@ -1389,6 +1504,14 @@ export const UpdateRequest: MessageFns<UpdateRequest> = {
             message.registryAuthFrom = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.removeAutoscale = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1413,6 +1536,7 @@ export const UpdateRequest: MessageFns<UpdateRequest> = {
       : undefined;
     message.rollback = object.rollback ?? false;
     message.registryAuthFrom = object.registryAuthFrom ?? "";
+    message.removeAutoscale = object.removeAutoscale ?? undefined;
     return message;
   },
 };
