@@ -1,4 +1,10 @@
-import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+} from 'node:crypto';
 
 const ALGORITHM = 'aes-256-gcm';
 const NONCE_BYTES = 12;
@@ -11,9 +17,11 @@ export const TAG_BYTES = 16;
  * SHA-256), so a number must be unique within its file only; whoever seals sees to that.
  */
 export class FileCipher {
-  readonly #key: Uint8Array;
+  /** As an object: of bare bytes Node finds out by two errors, thrown and caught, that they are none. */
+  readonly #key: KeyObject;
   constructor(dataKey: Uint8Array, salt: Uint8Array, purpose: string) {
-    this.#key = new Uint8Array(hkdfSync('sha256', dataKey, salt, purpose, KEY_BYTES));
+    const key = hkdfSync('sha256', dataKey, salt, purpose, KEY_BYTES);
+    this.#key = createSecretKey(new Uint8Array(key));
   }
 
   /** Writes ciphertext and tag, `plain.length + TAG_BYTES` bytes, into `out` from `at` on. */
