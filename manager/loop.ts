@@ -27,8 +27,11 @@ export type Round = Readonly<{
 /** A leader's component: it watches changes, decides from the store as it is, and has it written. */
 export interface LoopBody {
   readonly name: string;
-  /** Takes stock of the whole store; called once, before the first change is seen. */
-  start(): void;
+  /**
+   * Takes stock of the whole store; called once, before the first change is seen. `ring` asks for a round for what is
+   * not in the store.
+   */
+  start(ring: () => void): void;
   /** Called within the commit, so it only takes note. Returns whether a round is worth while. */
   onCommit(batch: ChangeBatch): boolean;
   /** Synchronous, so that all it reads is one snapshot. */
@@ -80,7 +83,7 @@ export async function runLeaderLoop(
     if (body.onCommit(batch)) bell.ring();
   });
   try {
-    body.start();
+    body.start(() => bell.ring());
     bell.ring();
     while (!signal.aborted) {
       await bell.heard(signal);

@@ -43,21 +43,10 @@ export type DecisionInput = Readonly<{
 export type Decision = Readonly<{
   /** What the service's replicas should be. The present number where nothing changes. */
   replicas: number;
-  /** Why, whether or not anything changes. `atMs` is filled in; `inputJson` is added where the record is kept. */
+  /** Why, whether or not anything changes. `atMs` and `inputJson` are filled in. */
   record: ScaleRecord;
   /** For the next decision. */
   memory: ScaleMemory;
-}>;
-
-/**
- * The arguments of `decide` as a record keeps them in `inputJson`: made again from them, the decision is the same. JSON
- * has no undefined: a field that is absent is one.
- */
-export type KeptDecision = Readonly<{
-  spec: AutoscaleSpec;
-  memory: ScaleMemory;
-  input: DecisionInput;
-  nowMs: number;
 }>;
 
 /** The one rule of scaling: pure, the same answer for the same question. */

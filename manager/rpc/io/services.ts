@@ -14,6 +14,8 @@ import {
   type RpcServer,
 } from '../../../shared/rpc/io/server.ts';
 import { Autoscaler } from '../../autoscaler/autoscaler.ts';
+import { decide } from '../../autoscaler/decide.ts';
+import { createOutsideReader } from '../../autoscaler/sources/io/outside-reader.ts';
 import { CertificateAuthority } from '../../ca/authority.ts';
 import { localSigner } from '../../ca/io/signer.ts';
 import { type BackupDeps, backup } from '../../control/backup.ts';
@@ -91,7 +93,16 @@ export function createManagerServices(deps: ManagerServicesDeps): ManagerService
     random,
     log: log.with({ part: 'ca' }),
   });
-  const autoscaler = new Autoscaler();
+  const autoscalerLog = log.with({ part: 'autoscaler' });
+  const autoscaler = new Autoscaler({
+    store,
+    writer,
+    clock,
+    random,
+    log: autoscalerLog,
+    decide,
+    openOutside: () => createOutsideReader({ store, clock, random, log: autoscalerLog }),
+  });
   const side = leaderSide(writer, liveness, autoscaler, (networkIds) =>
     dispatcher.followers(networkIds),
   );
@@ -142,6 +153,7 @@ export function createManagerServices(deps: ManagerServicesDeps): ManagerService
     run,
     leaderLoops: [
       { name: 'liveness', run: (signal) => liveness.run(signal) },
+      { name: 'autoscaler', run: (signal) => autoscaler.run(signal) },
       { name: 'members', run: (signal) => runMembers({ members, store, clock }, signal) },
     ],
     dispatcher,
@@ -203,7 +215,7 @@ function controlHandlers(
       }),
     ),
     getCluster: handleUnary(
-      methods.here(path.getCluster, (_request, signal) => control.getCluster(signal)),
+      methods.here(path.getCluster, (request, signal) => control.getCluster(request, signal)),
     ),
     updateCluster: handleUnary(
       methods.onLeader(ControlService.updateCluster, (request, signal) =>
@@ -222,9 +234,10 @@ function controlHandlers(
       methods.stream(path.watch, (request, signal) => control.watch(request, signal)),
     ),
     getAutoscaling: handleUnary(
-      methods.onLeader(ControlService.getAutoscaling, async (request) =>
-        autoscaler.describe(request),
-      ),
+      methods.onLeader(ControlService.getAutoscaling, async (request, signal) => {
+        await deps.consensus.readBarrier(signal);
+        return autoscaler.describe(request);
+      }),
     ),
     serviceLogs: handleServerStream(
       methods.stream(path.serviceLogs, async function* (request, signal) {

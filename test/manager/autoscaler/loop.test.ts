@@ -1,0 +1,418 @@
+import test from 'ava';
+import { decide } from '../../../manager/autoscaler/decide.ts';
+import type { Decide, DecisionInput } from '../../../manager/autoscaler/types.ts';
+import { removeAction, updateAction } from '../../../manager/store/tables.ts';
+import { NotLeaderError, ShoalError } from '../../../shared/errors.ts';
+import { TaskState } from '../../../shared/gen/shoal/v1/objects.ts';
+import { taskOf } from '../../support/objects.ts';
+import { storeFixture } from '../../support/store.ts';
+import { lead, readyTasks, scaledService, withReplicas } from './leading.ts';
+
+test('load above the target raises the count, and a record says why', async (t) => {
+  const service = scaledService({ replicas: 2 });
+  const tasks = readyTasks(service, 2);
+  const it = await lead(t, [service], tasks);
+  for (let second = 0; second < 5; second++) {
+    it.sample(tasks, { cpuCores: 0.7 });
+    await it.clock.advance(1_000);
+  }
+  // 1.4 of 0.5 cores is twice 70 %: four tasks carry it at the target.
+  t.is(it.replicas(service.id), 4);
+  const stored = it.stored(service.id);
+  t.is(stored?.setReplicas, 4);
+  const raised = stored?.records.find(({ from, to }) => from === 2 && to === 4);
+  t.is(raised?.metrics[0]?.counted, 2);
+  t.true((raised?.inputJson.length ?? 0) > 100);
+  t.is(it.service(service.id).specVersion, service.specVersion);
+});
+
+test('nothing but the count of a service changes, and that which a rollback would lead to', async (t) => {
+  const spec = scaledService().spec;
+  const before = spec && { ...spec, labels: { was: 'before' } };
+  const service = scaledService({
+    replicas: 12,
+    previousSpec: before,
+    updateStatus: { state: 'completed', message: 'update completed' },
+  });
+  const it = await lead(t, [service], []);
+  await it.clock.advance(1_000);
+  t.is(it.replicas(service.id), 10);
+  const { meta: _, ...rest } = it.service(service.id);
+  const { meta: __, ...was } = service;
+  t.deepEqual(rest, {
+    ...was,
+    spec: was.spec && withReplicas(was.spec, 10),
+    previousSpec: before && withReplicas(before, 10),
+  });
+});
+
+test('a rollback to a spec that is not scaled leads to the count it declares', async (t) => {
+  const plain = scaledService({ replicas: 3 }).spec;
+  const service = scaledService({
+    replicas: 12,
+    previousSpec: plain && { ...plain, autoscale: undefined },
+  });
+  const it = await lead(t, [service], []);
+  await it.clock.advance(1_000);
+  t.is(it.replicas(service.id), 10);
+  t.deepEqual(it.service(service.id).previousSpec?.mode, {
+    $case: 'replicated',
+    value: { replicas: 3 },
+  });
+});
+
+test('all services that change in one round are written in one transaction', async (t) => {
+  const services = Array.from({ length: 20 }, () => scaledService({ replicas: 12 }));
+  const it = await lead(t, services, []);
+  await it.clock.advance(500);
+  t.deepEqual(
+    it.writes.map((actions) => actions.length),
+    [40],
+  );
+  for (const { id } of services) t.is(it.replicas(id), 10);
+});
+
+test('a service that an operator changes in the same moment is decided about anew', async (t) => {
+  const service = scaledService({ replicas: 12 });
+  let isFirst = true;
+  const fixture = await storeFixture({ service: [service] });
+  const it = await lead(t, [], [], {
+    fixture,
+    writer: (inner) => ({
+      async write(actions, signal) {
+        if (isFirst) {
+          isFirst = false;
+          const stored = fixture.store.get('service', service.id);
+          if (stored === undefined) throw new Error('it is there');
+          const spec = stored.spec && { ...withReplicas(stored.spec, 11), labels: { by: 'hand' } };
+          await inner.write([updateAction('service', { ...stored, spec })]);
+        }
+        return inner.write(actions, signal);
+      },
+    }),
+  });
+  await it.clock.advance(2_000);
+  t.is(it.replicas(service.id), 10);
+  t.deepEqual(it.service(service.id).spec?.labels, { by: 'hand' });
+  const changes = it.stored(service.id)?.records.filter(({ from, to }) => from !== to) ?? [];
+  t.deepEqual(
+    changes.map(({ from, to }) => [from, to]),
+    [[11, 10]],
+  );
+});
+
+test('a decision counts only once it is written', async (t) => {
+  const service = scaledService({ replicas: 12 });
+  const seen: number[] = [];
+  const watching: Decide = (spec, memory, input, nowMs) => {
+    seen.push(memory.events.length);
+    return decide(spec, memory, input, nowMs);
+  };
+  const it = await lead(t, [service], [], {
+    decide: watching,
+    writer: (inner) => ({
+      write(actions, signal) {
+        if (seen.length < 3) throw new ShoalError('unavailable', 'no quorum for a moment');
+        return inner.write(actions, signal);
+      },
+    }),
+  });
+  await it.clock.advance(10_000);
+  t.is(it.replicas(service.id), 10);
+  t.deepEqual(seen.slice(0, 4), [0, 0, 0, 1]);
+});
+
+test('recommend says what it would do and writes no count', async (t) => {
+  const service = scaledService({ replicas: 12, autoscale: { mode: 'recommend' } });
+  const it = await lead(t, [service], []);
+  await it.clock.advance(10_000);
+  t.is(it.replicas(service.id), 12);
+  const stored = it.stored(service.id);
+  t.is(stored?.setReplicas, undefined);
+  t.deepEqual(
+    stored?.records.map(({ from, to, held }) => ({ from, to, held })),
+    [{ from: 12, to: 10, held: true }],
+  );
+});
+
+test('a reason that stays the same is recorded once', async (t) => {
+  const service = scaledService({ replicas: 2 });
+  const tasks = readyTasks(service, 2);
+  const it = await lead(t, [service], tasks);
+  for (let second = 0; second < 60; second++) {
+    it.sample(tasks, { cpuCores: 0.35 });
+    await it.clock.advance(1_000);
+  }
+  t.deepEqual(
+    it.stored(service.id)?.records.map(({ reason }) => reason),
+    ['within-tolerance'],
+  );
+  t.is(it.writes.length, 1);
+});
+
+test('reasons that take turns do not flood the log', async (t) => {
+  const service = scaledService({ replicas: 3 });
+  let turn = 0;
+  const fickle: Decide = (spec, memory, input, nowMs) => {
+    const decision = decide(spec, memory, input, nowMs);
+    turn += 1;
+    const reason = turn % 2 === 0 ? 'metric-failed' : 'no-samples';
+    return { ...decision, record: { ...decision.record, reason } };
+  };
+  const it = await lead(t, [service], [], { decide: fickle });
+  await it.clock.advance(600_000);
+  t.true(it.writes.length <= 1);
+});
+
+test('a connection that is held is decided about at once', async (t) => {
+  const service = scaledService({ replicas: 0, autoscale: { min: 0 } });
+  const it = await lead(t, [service], []);
+  await it.clock.advance(1_500);
+  t.is(it.replicas(service.id), 0);
+  it.knock(service.id, 3);
+  await it.clock.advance(50);
+  t.is(it.replicas(service.id), 1);
+  t.is(it.stored(service.id)?.records.at(-1)?.reason, 'woken');
+  t.deepEqual(it.stored(service.id)?.records.at(-1)?.to, 1);
+});
+
+test('connections that are held once a task is on its way wait for the next round', async (t) => {
+  const service = scaledService({ replicas: 1, autoscale: { min: 0 } });
+  const knocks: number[] = [];
+  const it = await lead(t, [service], [], {
+    decide: (spec, memory, input, nowMs) => {
+      knocks.push(input.knocks);
+      return decide(spec, memory, input, nowMs);
+    },
+  });
+  await it.clock.advance(500);
+  it.knock(service.id, 2);
+  it.knock(service.id, 3);
+  await it.clock.advance(300);
+  t.deepEqual(knocks, [0]);
+  await it.clock.advance(1_300);
+  t.deepEqual(knocks, [0, 5, 0]);
+});
+
+test('a new leader takes nothing away until it has looked for as long as the one before it', async (t) => {
+  const service = scaledService({ replicas: 4 });
+  const tasks = readyTasks(service, 4);
+  const first = await lead(t, [service], tasks);
+  for (let second = 0; second < 200; second++) {
+    first.sample(tasks, { cpuCores: 0.35 });
+    await first.clock.advance(1_000);
+  }
+  await first.end();
+  const second = await lead(t, [], [], { fixture: first.fixture });
+  let seconds = 0;
+  for (; second.replicas(service.id) === 4 && seconds < 400; seconds++) {
+    second.sample(tasks, { cpuCores: 0.01 });
+    await second.clock.advance(1_000);
+  }
+  // Two minutes are the default window downwards.
+  t.true(seconds >= 119, `${seconds} s`);
+  t.true(seconds < 150, `${seconds} s`);
+});
+
+test('a new leader without samples leaves every count as it is', async (t) => {
+  const service = scaledService({ replicas: 4 });
+  const first = await lead(t, [service], readyTasks(service, 4));
+  await first.end();
+  const second = await lead(t, [], [], { fixture: first.fixture });
+  await second.clock.advance(1_000_000);
+  t.is(second.replicas(service.id), 4);
+  t.is(first.outside.closed, 1);
+});
+
+test('what a decision is made from is in the store, the samples and the sources', async (t) => {
+  const service = scaledService({
+    replicas: 3,
+    autoscale: {
+      metrics: [
+        { kind: { $case: 'memory', value: { average: 1000 } } },
+        {
+          name: 'jobs',
+          kind: {
+            $case: 'redisList',
+            value: { address: 'redis:6379', key: 'jobs', target: { perReplica: 5 } },
+          },
+        },
+      ],
+    },
+    updateStatus: { state: 'paused' },
+  });
+  const [ready] = readyTasks(service, 1);
+  if (ready === undefined) throw new Error('one was asked for');
+  const unplaced = taskOf(service, {
+    status: {
+      state: TaskState.PENDING,
+      err: 'no suitable node (insufficient resources on 1 node)',
+    },
+  });
+  const placed = taskOf(service, { nodeId: 'n2', status: { state: TaskState.PREPARING } });
+  const stopping = taskOf(service, {
+    nodeId: 'n2',
+    desiredState: TaskState.SHUTDOWN,
+    status: { state: TaskState.RUNNING, healthy: true },
+  });
+  const failed = taskOf(service, { nodeId: 'n2', status: { state: TaskState.FAILED } });
+  let seen: DecisionInput | undefined;
+  const it = await lead(t, [service], [ready, unplaced, placed, stopping, failed], {
+    decide: (spec, memory, input, nowMs) => {
+      seen = input;
+      return decide(spec, memory, input, nowMs);
+    },
+  });
+  t.deepEqual(
+    it.outside.wanted.map(({ key }) => key),
+    [`${service.id}/jobs`],
+  );
+  const value = { stable: 7, fast: 7 };
+  it.outside.readings.set(`${service.id}/jobs`, { kind: 'value', value });
+  it.sample([ready, placed], { memoryBytes: 500, cpuCores: 1 });
+  // Another node's task, and one that nobody knows.
+  it.sample(
+    [
+      { ...ready, nodeId: 'n9' },
+      { ...ready, id: 'x' },
+    ],
+    { memoryBytes: 9_999 },
+  );
+  await it.clock.advance(1_000);
+  t.deepEqual(seen, {
+    replicas: 3,
+    setReplicas: undefined,
+    tasks: [
+      { id: ready.id, phase: 'ready', readySinceMs: Date.UTC(2025, 11, 31) },
+      { id: unplaced.id, phase: 'unplaced', readySinceMs: 0 },
+      { id: placed.id, phase: 'starting', readySinceMs: 0 },
+    ],
+    metrics: [
+      {
+        kind: 'tasks',
+        byTask: {
+          [ready.id]: { stable: 500, fast: 500 },
+          [unplaced.id]: { stable: undefined, fast: undefined },
+          [placed.id]: { stable: undefined, fast: undefined },
+        },
+      },
+      { kind: 'value', value },
+    ],
+    request: { cores: 0.5, memoryBytes: undefined },
+    updating: true,
+    knocks: 0,
+  });
+});
+
+test('what was measured of a task before it became ready is not about its load', async (t) => {
+  const service = scaledService();
+  const task = taskOf(service, { nodeId: 'n1', status: { state: TaskState.STARTING } });
+  let seen: DecisionInput | undefined;
+  const it = await lead(t, [service], [task], {
+    decide: (spec, memory, input, nowMs) => {
+      seen = input;
+      return decide(spec, memory, input, nowMs);
+    },
+  });
+  const cpuNow = () => {
+    const [metric] = seen?.metrics ?? [];
+    return metric?.kind === 'tasks' ? metric.byTask[task.id]?.stable : 'none';
+  };
+  it.sample([task], { cpuCores: 4 });
+  await it.clock.advance(1_000);
+  const stored = it.store.get('task', task.id);
+  const status = { state: TaskState.RUNNING, healthy: true, atMs: it.clock.now() };
+  if (stored === undefined) throw new Error('it is there');
+  await it.writer.write([
+    updateAction('task', {
+      ...stored,
+      status: { container: undefined, ports: [], message: '', err: '', ...status },
+    }),
+  ]);
+  await it.clock.advance(500);
+  it.sample([task], { cpuCores: 3 }); // began half a second before
+  await it.clock.advance(600);
+  t.is(cpuNow(), undefined);
+  it.sample([task], { cpuCores: 0.1 });
+  await it.clock.advance(1_000);
+  t.is(cpuNow(), 0.1);
+});
+
+test('what was kept goes with the service, and when scaling is switched off', async (t) => {
+  const [gone, off, left] = [scaledService({ replicas: 12 }), scaledService({ replicas: 12 }), 'x'];
+  const first = await lead(t, [gone, off], []);
+  await first.clock.advance(1_000);
+  t.truthy(first.stored(gone.id));
+  await first.writer.write([removeAction('service', gone.id)]);
+  await first.change(off.id, (spec) => ({ ...spec, autoscale: undefined }));
+  await first.clock.advance(100);
+  t.is(first.stored(gone.id), undefined);
+  t.is(first.stored(off.id), undefined);
+
+  // One that a leader could not remove any more.
+  await first.end();
+  await first.writer.write([
+    {
+      action: {
+        $case: 'create',
+        value: { kind: { $case: 'autoscaling', value: autoscaling(left) } },
+      },
+    },
+  ]);
+  const second = await lead(t, [], [], { fixture: first.fixture });
+  await second.clock.advance(100);
+  t.is(second.stored(left), undefined);
+});
+
+function autoscaling(id: string) {
+  const memory = { recommendations: [], events: [], activeAtMs: 0, fastSinceMs: 0, fastMost: 0 };
+  return {
+    id,
+    meta: undefined,
+    records: [],
+    memory: { ...memory, handSinceMs: 0, handReplicas: 0 },
+  };
+}
+
+test('a count that an operator set is held and told of', async (t) => {
+  const service = scaledService({ replicas: 12 });
+  const it = await lead(t, [service], []);
+  await it.clock.advance(1_000);
+  await it.change(service.id, (spec) => withReplicas(spec, 3));
+  await it.clock.advance(20_000);
+  t.is(it.replicas(service.id), 3);
+  const last = it.stored(service.id)?.records.at(-1);
+  t.is(last?.reason, 'scaled-by-hand');
+  const request = { services: [service.spec?.name ?? ''], records: true, replay: true };
+  const [told] = it.autoscaler.describe(request).services;
+  t.true(told?.setByHand);
+  t.is(told?.replicas, 3);
+  t.is(told?.last?.reason, 'scaled-by-hand');
+  t.is(told?.records.length, 2);
+  t.deepEqual(
+    told?.replayed.map(({ differs }) => differs),
+    [[], []],
+  );
+});
+
+test('a decision that breaks keeps no other service from its own', async (t) => {
+  const broken = scaledService({ replicas: 12, autoscale: { max: 9 } });
+  const sound = scaledService({ replicas: 12 });
+  const it = await lead(t, [broken, sound], [], {
+    decide: (spec, memory, input, nowMs) => {
+      if (spec.max === 9) throw new Error('a bug');
+      return decide(spec, memory, input, nowMs);
+    },
+  });
+  await it.clock.advance(500);
+  t.is(it.replicas(broken.id), 12);
+  t.is(it.replicas(sound.id), 10);
+});
+
+test('nobody is told anything by a manager that does not lead', async (t) => {
+  const it = await lead(t, [], []);
+  await it.end();
+  const request = { services: [], records: false, replay: false };
+  t.throws(() => it.autoscaler.describe(request), { instanceOf: NotLeaderError });
+  t.throws(() => it.autoscaler.report({ nodes: [] }), { instanceOf: NotLeaderError });
+});
