@@ -2,7 +2,7 @@ import { isShoalError } from '../../shared/errors.ts';
 import type { Network } from '../../shared/gen/shoal/v1/objects.ts';
 import { isId } from '../../shared/ids.ts';
 import { HttpError, rpcError } from './http.ts';
-import type { ControlClient, Membership, ObjectKind } from './types.ts';
+import type { ControlClient, Membership, ObjectKind, Reads } from './types.ts';
 
 const NO_SWARM =
   'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
@@ -26,29 +26,35 @@ export class ControlAccess {
     this.#connect = connect;
   }
 
-  /** Throws HttpError 503 with Docker's words where this host is no manager. */
-  control(): ControlClient {
+  /**
+   * Throws HttpError 503 with Docker's words where this host is no manager. All reads through what is
+   * returned are made as `reads` say; without, they are linearizable.
+   */
+  control(reads?: Reads): ControlClient {
     const { localState, isManager } = this.#membership.standing();
     if (localState === 'locked') throw new HttpError(503, LOCKED);
     if (localState === 'inactive' || localState === 'pending') throw new HttpError(503, NO_SWARM);
     if (!isManager) throw new HttpError(503, WORKER);
     const client = this.#connect();
     if (client === undefined) throw new HttpError(503, STARTING);
-    return withRpcWords(client);
+    return withRpcWords(client, reads);
   }
 
   /** For views that show what they can: undefined instead of an error. */
-  controlIfManager(): ControlClient | undefined {
+  controlIfManager(reads?: Reads): ControlClient | undefined {
     const { localState, isManager } = this.#membership.standing();
     const client = localState === 'active' && isManager ? this.#connect() : undefined;
-    return client && withRpcWords(client);
+    return client && withRpcWords(client, reads);
   }
 
   /** The networks with these ids, as far as they exist. */
-  async networks(ids: ReadonlySet<string>): Promise<(id: string) => Network | undefined> {
+  async networks(
+    ids: ReadonlySet<string>,
+    reads?: Reads,
+  ): Promise<(id: string) => Network | undefined> {
     const isKnown = (id: string) => this.#networks.has(id);
     if (![...ids].every(isKnown)) {
-      const { objects } = await this.control().list('network', {});
+      const { objects } = await this.control(reads).list('network', {});
       // Replaced and not added to: the map stays as large as the cluster's list of networks.
       this.#networks.clear();
       for (const network of objects) {
@@ -69,18 +75,19 @@ export async function idForFilter(control: ControlClient, kind: ObjectKind, name
   return isId(name) ? name : (await control.get(kind, name)).id;
 }
 
-function withRpcWords(client: ControlClient): ControlClient {
+function withRpcWords(client: ControlClient, by: Reads | undefined): ControlClient {
   return {
-    get: (kind, id, signal) =>
-      client.get(kind, id, signal).catch((error: unknown) => {
+    get: (kind, id, signal, reads = by) =>
+      client.get(kind, id, signal, reads).catch((error: unknown) => {
         if (isShoalError(error, 'not-found')) {
           throw new HttpError(404, `${kind} ${id} not found`, { cause: error });
         }
         throw rpcError(error);
       }),
-    list: (kind, request, signal) => client.list(kind, request, signal).catch(raise),
-    listHeads: (kind, request, each, signal) =>
-      client.listHeads(kind, request, each, signal).catch(raise),
+    list: (kind, request, signal, reads = by) =>
+      client.list(kind, request, signal, reads).catch(raise),
+    listHeads: (kind, request, each, signal, reads = by) =>
+      client.listHeads(kind, request, each, signal, reads).catch(raise),
     create: (object, signal) => client.create(object, signal).catch(raise),
     update: (request, signal) => client.update(request, signal).catch(raise),
     remove: (kind, id, force, signal) =>
@@ -90,10 +97,10 @@ function withRpcWords(client: ControlClient): ControlClient {
         }
         throw rpcError(error);
       }),
-    getCluster: (signal) => client.getCluster(signal).catch(raise),
+    getCluster: (signal, reads = by) => client.getCluster(signal, reads).catch(raise),
     updateCluster: (request, signal) => client.updateCluster(request, signal).catch(raise),
     unlockKey: (signal) => client.unlockKey(signal).catch(raise),
-    watch: (kinds, sinceMs, signal) => client.watch(kinds, sinceMs, signal),
+    watch: (kinds, start, signal) => client.watch(kinds, start, signal),
     serviceLogs: (subscription, signal) => client.serviceLogs(subscription, signal),
   };
 }

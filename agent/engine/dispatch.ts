@@ -1,4 +1,5 @@
-import { type Call, errorAnswer, HttpError, json, type Reply } from './http.ts';
+import { type Call, errorAnswer, HttpError, isTrue, json, type Reply } from './http.ts';
+import { MarkedReads } from './reads.ts';
 import { type Route, Router } from './router.ts';
 import { splitVersion } from './version.ts';
 
@@ -41,11 +42,13 @@ async function answer(router: Router, request: RawRequest): Promise<Reply> {
   const found = router.find(request.method, path);
   if (found === undefined) throw new HttpError(404, 'page not found');
   const optionalJson = () => readJson(request);
+  const query = new URLSearchParams(mark < 0 ? '' : request.target.slice(mark + 1));
+  const reads = new MarkedReads(isTrue(query.get('stale')));
   const call: Call = {
     method: request.method,
     path,
     params: found.params,
-    query: new URLSearchParams(mark < 0 ? '' : request.target.slice(mark + 1)),
+    query,
     headers: request.headers,
     api,
     optionalJson,
@@ -58,8 +61,9 @@ async function answer(router: Router, request: RawRequest): Promise<Reply> {
     },
     body: request.body,
     signal: request.signal,
+    reads,
   };
-  return found.handler(call);
+  return reads.mark(await found.handler(call));
 }
 
 async function readJson(request: RawRequest): Promise<unknown> {

@@ -1,4 +1,5 @@
 import { type ErrorCode, isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
+import type { Reads } from './types.ts';
 
 /** A request as the routes see it: values and lazy readers, no sockets. */
 export type Call = Readonly<{
@@ -19,6 +20,8 @@ export type Call = Readonly<{
   body(): AsyncIterable<Uint8Array>;
   /** Aborts when the client goes away. */
   signal: AbortSignal;
+  /** For routes whose answer is to tell how old it is: all their reads are made with it. */
+  reads: Reads;
 }>;
 
 /** The client's side of a hijacked connection. */
@@ -30,7 +33,12 @@ export interface Duplex {
 }
 
 export type Reply =
-  | Readonly<{ kind: 'json'; status: number; body: unknown }>
+  | Readonly<{
+      kind: 'json';
+      status: number;
+      body: unknown;
+      headers?: Readonly<Record<string, string>>;
+    }>
   | Readonly<{
       kind: 'text';
       status: number;

@@ -77,27 +77,48 @@ export interface Membership {
   restore(request: RestoreRequest, signal: AbortSignal): Promise<string>;
 }
 
+export type ListFilters = Partial<Omit<ListRequest, 'kind' | 'stale'>>;
+
 type StoreKinds = NonNullable<StoreObject['kind']>;
 export type ObjectKind = Exclude<StoreKinds['$case'], 'cluster'>;
 export type ObjectOf<K extends ObjectKind> = Extract<StoreKinds, { $case: K }>['value'];
 
+/** How the reads of one request are made, and where that was. */
+export interface Reads {
+  /** From this manager's replica, however old it is: also without a leader. */
+  readonly stale: boolean;
+  /** Told the replica's index of each read. */
+  note(index: number): void;
+}
+
+/** From where on changes are told: now, a time, or after the index of what was told before. */
+export type WatchStart =
+  | 'now'
+  | Readonly<{ kind: 'since'; ms: number }>
+  | Readonly<{ kind: 'after'; index: number }>;
+
 /**
- * The cluster, through the manager of this host. Objects of another kind than asked for never come
+ * The cluster, through the manager of this host. Reads are linearizable unless `reads` say else. Objects of another kind than asked for never come
  * back. Errors are ShoalError with the manager's words.
  */
 export interface ControlClient {
   /** By full id, else exact name, else unique id prefix. */
-  get<K extends ObjectKind>(kind: K, id: string, signal?: AbortSignal): Promise<ObjectOf<K>>;
+  get<K extends ObjectKind>(
+    kind: K,
+    id: string,
+    signal?: AbortSignal,
+    reads?: Reads,
+  ): Promise<ObjectOf<K>>;
   list<K extends ObjectKind>(
     kind: K,
-    request: Partial<Omit<ListRequest, 'kind'>>,
+    request: ListFilters,
     signal?: AbortSignal,
+    reads?: Reads,
   ): Promise<
     Readonly<{
       objects: readonly ObjectOf<K>[];
       /** Services listed with `withStatus`: one for each object, in their order. */
       serviceStatus: readonly ServiceStatusCount[];
-      index: number;
     }>
   >;
   /**
@@ -106,24 +127,27 @@ export interface ControlClient {
    */
   listHeads<K extends ObjectKind, T>(
     kind: K,
-    request: Partial<Omit<ListRequest, 'kind'>>,
+    request: ListFilters,
     each: (head: Head, object: () => ObjectOf<K>) => T,
     signal?: AbortSignal,
+    reads?: Reads,
   ): Promise<Readonly<{ items: readonly T[]; serviceStatus: readonly ServiceStatusCount[] }>>;
   create(object: StoreObject, signal?: AbortSignal): Promise<StoreObject>;
   update(request: UpdateRequest, signal?: AbortSignal): Promise<StoreObject>;
   remove(kind: ObjectKind, id: string, force: boolean, signal?: AbortSignal): Promise<void>;
-  getCluster(signal?: AbortSignal): Promise<ClusterInfo>;
+  /** Its index is not told. */
+  getCluster(signal?: AbortSignal, reads?: Pick<Reads, 'stale'>): Promise<ClusterInfo>;
   updateCluster(request: UpdateClusterRequest, signal?: AbortSignal): Promise<ClusterInfo>;
   /** What opens managers that lock themselves; empty when they do not. */
   unlockKey(signal: AbortSignal): Promise<Uint8Array>;
   /**
-   * Changes from now on, until the signal aborts; throws when the manager goes away. `sinceMs` not 0: also the
-   * last ones before, and a chunk without events where the present begins.
+   * Changes until the signal aborts; throws when the manager goes away, and `failed-precondition` when those
+   * after an index are no longer kept. A chunk without events tells how far all was told, and after those
+   * since a time where the present begins.
    */
   watch(
     kinds: readonly ObjectKind[],
-    sinceMs: number,
+    start: WatchStart,
     signal: AbortSignal,
   ): AsyncIterable<WatchChunk>;
   /** Lines as they come; ends after the last one unless it follows. */

@@ -31,6 +31,7 @@ export function* listChunks(list: EncodedList, maxBytes = CHUNK_BYTES): Generato
   }
 }
 
+/** Who resumes after the index of any of them gets all that is in the others, maybe twice, never not. */
 export function* watchChunks(
   index: number,
   events: readonly WatchEvent[],
@@ -41,7 +42,8 @@ export function* watchChunks(
     (object ? sizeOf(object) : 0) + (previous ? sizeOf(previous) : 0);
   let start = 0;
   for (const end of cuts(events, size, maxBytes)) {
-    yield { index, atMs, events: events.slice(start, end) };
+    const isLast = end === events.length;
+    yield { index: isLast ? index : index - 1, atMs, events: events.slice(start, end) };
     start = end;
   }
 }

@@ -2,7 +2,9 @@ import { type ErrorCode, isShoalError } from '../../shared/errors.ts';
 import type {
   ClusterInfo,
   CreateRequest,
+  GetClusterRequest,
   GetRequest,
+  GetResponse,
   ListRequest,
   RemoveRequest,
   ServiceStatusCount,
@@ -39,6 +41,9 @@ const REFUSALS = [
   'out-of-sequence',
 ] as const satisfies readonly ErrorCode[];
 
+/** Of kinds that a watch does not tell: a sixteenth of what the store keeps, so that it can be resumed. */
+const MARK_EACH_CHANGES = 256;
+
 /** A whole list. `serviceStatus` is empty or as long as `objects`. */
 export type ListResult = Readonly<{
   objects: readonly StoreObject[];
@@ -63,10 +68,10 @@ export class Control {
     this.#recent = new RecentChanges(deps.store);
   }
 
-  async get(request: GetRequest, signal?: AbortSignal): Promise<StoreObject> {
+  async get(request: GetRequest, signal?: AbortSignal): Promise<GetResponse> {
     const kind = parseKind(request.kind);
     await this.#barrier(request.stale, signal);
-    return this.#answer(kind, request.id);
+    return { object: this.#answer(kind, request.id), index: this.#deps.store.index };
   }
 
   async list(request: ListRequest, signal?: AbortSignal): Promise<ListResult> {
@@ -188,8 +193,11 @@ export class Control {
     }
   }
 
-  async getCluster(signal?: AbortSignal): Promise<ClusterInfo> {
-    await this.#barrier(false, signal);
+  async getCluster(
+    { stale = false }: GetClusterRequest = {},
+    signal?: AbortSignal,
+  ): Promise<ClusterInfo> {
+    await this.#barrier(stale, signal);
     return clusterInfo(this.#deps);
   }
 
@@ -222,16 +230,32 @@ export class Control {
   }
 
   /**
-   * Changes from the call on, in order; with `sinceMs` those before that are still kept come first. Ends when
-   * the signal aborts; a reader too slow is cut with an error.
+   * Changes from the call on, in order; with `sinceMs` those before that are still kept come first, with
+   * `afterIndex` all that followed it. Ends when the signal aborts; a reader too slow is cut with an error.
    */
   watch(request: WatchRequest, signal: AbortSignal): AsyncIterable<WatchChunk> {
     const { sinceMs, afterIndex } = request;
+    const { store } = this.#deps;
     const wanted = new Set(request.kinds.map(parseKind));
     if (afterIndex > 0) return this.#resumed(afterIndex, wanted, signal);
-    const past = sinceMs > 0 ? this.#recent.since(sinceMs) : undefined;
-    const batches = this.#deps.store.watch({ signal });
-    return this.#events(past, batches, wanted);
+    const past = sinceMs > 0 ? this.#recent.since(sinceMs) : [];
+    return this.#sincePresent(past, store.index, store.watch({ signal }), wanted);
+  }
+
+  async *#sincePresent(
+    past: readonly RecentChange[],
+    present: number,
+    batches: AsyncIterable<ChangeBatch>,
+    wanted: ReadonlySet<string>,
+  ): AsyncGenerator<WatchChunk> {
+    for (const { index, atMs, change } of past) {
+      // One of several, maybe: the index before it is where all was told for sure.
+      if (isWanted(change, wanted)) {
+        yield { index: index - 1, atMs, events: [this.#event(change)] };
+      }
+    }
+    yield { index: present, atMs: 0, events: [] };
+    yield* this.#events(batches, wanted);
   }
 
   async *#resumed(
@@ -243,25 +267,24 @@ export class Control {
     // The index may be another manager's, which was ahead of this replica.
     if (from > store.index) await consensus.readBarrier(signal);
     if (from > store.index) throw invalid(`after_index: ${from} lies in the future`);
-    yield* this.#events(undefined, store.watch({ from, signal }), wanted);
+    yield* this.#events(store.watch({ from, signal }), wanted);
   }
 
   async *#events(
-    past: readonly RecentChange[] | undefined,
     batches: AsyncIterable<ChangeBatch>,
     wanted: ReadonlySet<string>,
   ): AsyncGenerator<WatchChunk> {
-    const isWanted = ({ table }: Change) =>
-      wanted.size > 0 ? wanted.has(table) : table !== 'cluster';
-    if (past !== undefined) {
-      for (const { index, atMs, change } of past) {
-        if (isWanted(change)) yield { index, atMs, events: [this.#event(change)] };
-      }
-      yield { index: this.#deps.store.index, atMs: 0, events: [] };
-    }
+    let untoldChanges = 0;
     for await (const { index, changes, atMs = 0 } of batches) {
-      const events = changes.filter(isWanted).map((change) => this.#event(change));
+      const events = changes
+        .filter((change) => isWanted(change, wanted))
+        .map((change) => this.#event(change));
+      untoldChanges = events.length > 0 ? 0 : untoldChanges + changes.length;
       if (events.length > 0) yield* watchChunks(index, events, atMs);
+      else if (untoldChanges >= MARK_EACH_CHANGES) {
+        untoldChanges = 0;
+        yield { index, atMs: 0, events: [] };
+      }
     }
   }
 
@@ -287,6 +310,10 @@ export class Control {
   async #barrier(stale: boolean, signal: AbortSignal | undefined): Promise<void> {
     if (!stale) await this.#deps.consensus.readBarrier(signal);
   }
+}
+
+function isWanted({ table }: Change, wanted: ReadonlySet<string>): boolean {
+  return wanted.size > 0 ? wanted.has(table) : table !== 'cluster';
 }
 
 function required<T>(spec: T | undefined, kind: string): T {

@@ -23,8 +23,8 @@ export class StaleReads {
     try {
       const request = { kind, id, stale: true };
       const options = { deadlineMs: withinMs };
-      const object = await unary(this.#channel(host), ControlService.get, request, options);
-      if (object.kind?.$case !== 'config' && object.kind?.$case !== 'service') {
+      const { object } = await unary(this.#channel(host), ControlService.get, request, options);
+      if (object?.kind?.$case !== 'config' && object?.kind?.$case !== 'service') {
         throw new Error(`a ${kind} was asked for`);
       }
       const { value } = object.kind;

@@ -66,9 +66,10 @@ export async function controlFixture(
         }),
       ),
     service: async (reference: string): Promise<Service> => {
-      const { kind } = await control.get(
+      const { object } = await control.get(
         GetRequest.fromPartial({ kind: 'service', id: reference }),
       );
+      const kind = object?.kind;
       if (kind?.$case !== 'service') throw new Error('not a service');
       return kind.value;
     },

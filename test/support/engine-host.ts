@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { ControlAccess } from '../../agent/engine/control-access.ts';
 import { engineDispatch } from '../../agent/engine/dispatch.ts';
 import { LocalEventBus } from '../../agent/engine/events.ts';
+import { watchRequest } from '../../agent/engine/io/control-client.ts';
 import { processTable } from '../../agent/engine/io/process-table.ts';
 import { EngineServer } from '../../agent/engine/io/server.ts';
 import { headOf, openChunk } from '../../agent/engine/list-chunk.ts';
@@ -32,7 +33,12 @@ import { Store } from '../../manager/store/store.ts';
 import { createAction, taskStatusAction } from '../../manager/store/tables.ts';
 import { StoreWriter } from '../../manager/store/writer.ts';
 import { ShoalError } from '../../shared/errors.ts';
-import { GetRequest, ListRequest, RemoveRequest } from '../../shared/gen/shoal/v1/control.ts';
+import {
+  ListRequest,
+  RemoveRequest,
+  type WatchChunk,
+  type WatchRequest,
+} from '../../shared/gen/shoal/v1/control.ts';
 import type { LogMessage, LogSubscription } from '../../shared/gen/shoal/v1/logs.ts';
 import {
   type Node,
@@ -76,6 +82,7 @@ export class EngineHost {
   readonly images = new FakeImages(imageFixture());
   readonly events = new LocalEventBus(systemClock);
   readonly store = new Store({});
+  readonly consensus = new InMemoryConsensus(this.store);
   readonly writer: StoreWriter;
   readonly control: Control;
   readonly self: Node;
@@ -85,6 +92,7 @@ export class EngineHost {
   /** What opens it while it is locked. */
   unlockedBy = '';
   readonly #stop = new AbortController();
+  #managerGone = new AbortController();
   readonly #running: Promise<unknown>[] = [];
   readonly health = new HealthBook();
   readonly #server: EngineServer;
@@ -98,7 +106,7 @@ export class EngineHost {
   private constructor(folder: string) {
     this.folder = folder;
     this.socketPath = join(folder, 'shoal.sock');
-    const consensus = new InMemoryConsensus(this.store);
+    const { consensus } = this;
     this.writer = new StoreWriter({
       consensus,
       store: this.store,
@@ -256,20 +264,28 @@ export class EngineHost {
 
   #client(): ControlClient {
     const { control } = this;
-    const value = <K extends ObjectKind>(kind: K, object: StoreObject): ObjectOf<K> => {
-      if (object.kind?.$case !== kind) throw new Error(`not a ${kind}`);
+    const value = <K extends ObjectKind>(kind: K, object: StoreObject | undefined): ObjectOf<K> => {
+      if (object?.kind?.$case !== kind) throw new Error(`not a ${kind}`);
       return object.kind.value as ObjectOf<K>;
     };
     return {
-      get: async (kind, id) =>
-        value(kind, await control.get(GetRequest.fromPartial({ kind, id, stale: false }))),
-      list: async (kind, request) => {
-        const result = await control.list(ListRequest.fromPartial({ ...request, kind }));
+      get: async (kind, id, _signal, reads) => {
+        const stale = reads?.stale ?? false;
+        const { object, index } = await control.get({ kind, id, stale });
+        reads?.note(index);
+        return value(kind, object);
+      },
+      list: async (kind, request, _signal, reads) => {
+        const stale = reads?.stale ?? false;
+        const result = await control.list(ListRequest.fromPartial({ ...request, kind, stale }));
+        reads?.note(result.index);
         return { ...result, objects: result.objects.map((object) => value(kind, object)) };
       },
-      listHeads: async (kind, request, each) => {
-        const message = ListRequest.fromPartial({ ...request, kind });
+      listHeads: async (kind, request, each, _signal, reads) => {
+        const stale = reads?.stale ?? false;
+        const message = ListRequest.fromPartial({ ...request, kind, stale });
         const chunks = [...(await control.listChunks(message))].map(openChunk);
+        for (const { index } of chunks) reads?.note(index);
         return {
           items: chunks.flatMap(({ entries }) =>
             entries.map((entry) =>
@@ -284,13 +300,24 @@ export class EngineHost {
       remove: async (kind, id, force) => {
         await control.remove(RemoveRequest.fromPartial({ kind, id, force }));
       },
-      getCluster: () => control.getCluster(),
+      getCluster: (_signal, reads) => control.getCluster({ stale: reads?.stale ?? false }),
       updateCluster: (request) => control.updateCluster(request),
       unlockKey: async () => this.store.cluster()?.unlockKey ?? new Uint8Array(0),
-      watch: (kinds, sinceMs, signal) =>
-        control.watch({ kinds: [...kinds], sinceMs, afterIndex: 0 }, signal),
+      watch: (kinds, start, signal) => this.#watch(watchRequest(kinds, start), signal),
       serviceLogs: (subscription) => this.#serviceLogs(subscription),
     };
+  }
+
+  /** Ends the streams of the manager, as if it were started anew. */
+  cutStreams(): void {
+    this.#managerGone.abort();
+    this.#managerGone = new AbortController();
+  }
+
+  async *#watch(request: WatchRequest, signal: AbortSignal): AsyncGenerator<WatchChunk> {
+    const gone = this.#managerGone.signal;
+    yield* this.control.watch(request, AbortSignal.any([signal, gone]));
+    if (gone.aborted) throw new ShoalError('unavailable', 'the manager went away');
   }
 
   async *#serviceLogs({ selector }: LogSubscription): AsyncGenerator<LogMessage> {

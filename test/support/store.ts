@@ -18,6 +18,8 @@ export class InMemoryConsensus implements Consensus {
   proposeError: Error | undefined;
   /** How often `readBarrier` was asked for. */
   barriers = 0;
+  /** Set to make read barriers fail: no leader can be asked. */
+  barrierError: Error | undefined;
   readonly #machine: StateMachine;
   readonly #listeners = new Set<(status: ConsensusStatus) => void>();
   #status: ConsensusStatus;
@@ -59,6 +61,7 @@ export class InMemoryConsensus implements Consensus {
 
   async readBarrier(): Promise<number> {
     this.barriers += 1;
+    if (this.barrierError !== undefined) throw this.barrierError;
     return this.#status.appliedIndex;
   }
 

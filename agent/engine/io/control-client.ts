@@ -5,6 +5,7 @@ import {
   ListChunk,
   ListRequest,
   type ServiceStatusCount,
+  type WatchRequest,
 } from '../../../shared/gen/shoal/v1/control.ts';
 import { StoreObject } from '../../../shared/gen/shoal/v1/objects.ts';
 import {
@@ -16,7 +17,14 @@ import {
 import { LinkClient } from '../../../shared/rpc/io/link-client.ts';
 import { linkPathOf } from '../../../shared/rpc/io/link-socket.ts';
 import { type Head, headOf, openChunk } from '../list-chunk.ts';
-import type { ControlClient, ObjectKind, ObjectOf } from '../types.ts';
+import type {
+  ControlClient,
+  ListFilters,
+  ObjectKind,
+  ObjectOf,
+  Reads,
+  WatchStart,
+} from '../types.ts';
 
 /** Managers answer or say why not well before; this is for one that hangs. */
 const ANSWER_WITHIN_MS = 30_000;
@@ -35,16 +43,18 @@ export function managerControlClient(socketPath: string): ControlClient & { clos
   const read = (signal: AbortSignal | undefined) => ({ signal, deadlineMs: ANSWER_WITHIN_MS });
   const write = (signal: AbortSignal | undefined) => ({ ...read(signal), mutates: true });
   return {
-    get: async (kind, id, signal) =>
-      objectOf(
-        kind,
-        await link.unary(ControlService.get, { kind, id, stale: false }, read(signal)),
-      ),
+    get: async (kind, id, signal, reads) => {
+      const request = { kind, id, stale: reads?.stale ?? false };
+      const { object, index } = await link.unary(ControlService.get, request, read(signal));
+      reads?.note(index);
+      return objectOf(kind, object);
+    },
 
     list: async <K extends ObjectKind>(
       kind: K,
-      request: Partial<Omit<ListRequest, 'kind'>>,
+      request: ListFilters,
       signal?: AbortSignal,
+      reads?: Reads,
     ) => {
       const objects: ObjectOf<K>[] = [];
       const serviceStatus: ServiceStatusCount[] = [];
@@ -55,28 +65,33 @@ export function managerControlClient(socketPath: string): ControlClient & { clos
         serviceStatus.push(...chunk.serviceStatus);
         index = chunk.index;
       };
-      const message = ListRequest.fromPartial({ ...request, kind });
+      const message = ListRequest.fromPartial({ ...request, kind, stale: reads?.stale ?? false });
       await link.each(ControlService.list, message, take, read(signal));
-      return { objects, serviceStatus, index };
+      reads?.note(index);
+      return { objects, serviceStatus };
     },
 
     listHeads: async <K extends ObjectKind, T>(
       kind: K,
-      request: Partial<Omit<ListRequest, 'kind'>>,
+      request: ListFilters,
       each: (head: Head, object: () => ObjectOf<K>) => T,
       signal?: AbortSignal,
+      reads?: Reads,
     ) => {
       const items: T[] = [];
       const serviceStatus: ServiceStatusCount[] = [];
+      let index = 0;
       const take = (bytes: Buffer) => {
         const chunk = openChunk(bytes);
         for (const entry of chunk.entries) {
           items.push(each(headOf(entry), () => objectOf(kind, StoreObject.decode(entry))));
         }
         serviceStatus.push(...chunk.serviceStatus);
+        index = chunk.index;
       };
-      const message = ListRequest.fromPartial({ ...request, kind });
+      const message = ListRequest.fromPartial({ ...request, kind, stale: reads?.stale ?? false });
       await link.each(ControlService.list, message, take, read(signal));
+      reads?.note(index);
       return { items, serviceStatus };
     },
 
@@ -85,20 +100,16 @@ export function managerControlClient(socketPath: string): ControlClient & { clos
     remove: async (kind, id, force, signal) => {
       await link.unary(ControlService.remove, { kind, id, force }, write(signal));
     },
-    getCluster: (signal) => link.unary(ControlService.getCluster, {}, read(signal)),
+    getCluster: (signal, reads) =>
+      link.unary(ControlService.getCluster, { stale: reads?.stale ?? false }, read(signal)),
     updateCluster: (request, signal) =>
       link.unary(ControlService.updateCluster, request, write(signal)),
     unlockKey: async (signal) => {
       const { key } = await link.unary(ControlService.getUnlockKey, {}, read(signal));
       return key;
     },
-    watch: (kinds, sinceMs, signal) =>
-      serverStream(
-        streams(),
-        ControlService.watch,
-        { kinds: [...kinds], sinceMs, afterIndex: 0 },
-        { signal },
-      ),
+    watch: (kinds, start, signal) =>
+      serverStream(streams(), ControlService.watch, watchRequest(kinds, start), { signal }),
     serviceLogs: (subscription, signal) =>
       serverStream(streams(), ControlService.serviceLogs, subscription, { signal }),
     close: () => {
@@ -108,7 +119,16 @@ export function managerControlClient(socketPath: string): ControlClient & { clos
   };
 }
 
-function objectOf<K extends ObjectKind>(kind: K, { kind: found }: StoreObject): ObjectOf<K> {
+export function watchRequest(kinds: readonly ObjectKind[], start: WatchStart): WatchRequest {
+  return {
+    kinds: [...kinds],
+    sinceMs: start !== 'now' && start.kind === 'since' ? start.ms : 0,
+    afterIndex: start !== 'now' && start.kind === 'after' ? start.index : 0,
+  };
+}
+
+function objectOf<K extends ObjectKind>(kind: K, object: StoreObject | undefined): ObjectOf<K> {
+  const found = object?.kind;
   if (found?.$case !== kind) {
     throw new ShoalError(
       'internal',

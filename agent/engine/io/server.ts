@@ -242,6 +242,7 @@ function flat(reply: Exclude<Reply, { kind: 'stream' | 'hijack' }>): {
     case 'json': {
       const body = Buffer.from(`${JSON.stringify(reply.body)}\n`);
       const headers = {
+        ...reply.headers,
         'Content-Type': 'application/json',
         'Content-Length': body.length,
       };

@@ -1,6 +1,7 @@
 import { Channel } from '../../../shared/channel.ts';
 import { type Clock, sleep } from '../../../shared/clock.ts';
-import { messageOf } from '../../../shared/errors.ts';
+import { isShoalError, messageOf } from '../../../shared/errors.ts';
+import type { WatchChunk } from '../../../shared/gen/shoal/v1/control.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type EngineEvent, eventLine, stamp } from '../events.ts';
 import { anyOf, type Filters, labelsMatch, parseFilters } from '../filters.ts';
@@ -8,6 +9,7 @@ import { type Call, HttpError, type Reply } from '../http.ts';
 import type { Route } from '../router.ts';
 import { swarmEvent, WATCHED_KINDS } from '../swarm-events.ts';
 import { parseTime } from '../times.ts';
+import type { WatchStart } from '../types.ts';
 
 const EVENT_FILTERS = [
   'type',
@@ -142,36 +144,47 @@ type Told = Readonly<{
 
 /** Tells the cluster's changes while this host is a manager; waits while it is not. Never throws. */
 async function watch(
-  { access, clock, log }: EngineDeps,
+  { access, clock, log, membership }: EngineDeps,
   sinceMs: number,
   told: Told,
   signal: AbortSignal,
 ): Promise<void> {
   let lastNs = 0n;
-  let fromMs = sinceMs;
+  let start: WatchStart = sinceMs > 0 ? { kind: 'since', ms: sinceMs } : 'now';
+  let { clusterId } = membership.standing();
   while (!signal.aborted) {
+    const before = clusterId;
+    clusterId = membership.standing().clusterId;
+    if (clusterId !== before) start = 'now'; // another cluster counts for itself
     const past: EngineEvent[] = [];
+    let isPast = sinceMs > 0 && start !== 'now' && start.kind === 'since';
     try {
-      const chunks = access.controlIfManager()?.watch(WATCHED_KINDS, fromMs, signal) ?? [];
-      for await (const { events, atMs } of chunks) {
+      const chunks: AsyncIterable<WatchChunk> | [] =
+        access.controlIfManager()?.watch(WATCHED_KINDS, start, signal) ?? [];
+      for await (const { index, events, atMs } of chunks) {
         if (events.length === 0) {
           told.past(past);
-          fromMs = 0;
+          isPast = false;
         }
+        // What happens while the manager is away is told when it is back.
+        if (!isPast) start = { kind: 'after', index };
         for (const change of events) {
           const event = swarmEvent(change);
           if (event === undefined) continue;
           const stamped = stamp(event, 'swarm', atMs || clock.now(), lastNs);
           lastNs = stamped.atNs;
-          if (fromMs > 0) past.push(stamped);
+          if (isPast) past.push(stamped);
           else told.push(stamped);
         }
       }
     } catch (error) {
       if (!signal.aborted) log.debug('watching the cluster ended', { error: messageOf(error) });
+      const isLost =
+        isShoalError(error, 'failed-precondition') || isShoalError(error, 'invalid-argument');
+      if (isLost) start = 'now'; // no longer kept, or of a state that was given up
     }
     told.past(past);
-    fromMs = 0;
+    if (isPast) start = 'now';
     await sleep(clock, RETRY_MS, signal).catch(() => undefined);
   }
 }

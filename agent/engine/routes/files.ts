@@ -5,6 +5,7 @@ import { parseFilters, valuesIn } from '../filters.ts';
 import { type Call, empty, json, type Reply } from '../http.ts';
 import { configJson, configSpec, secretJson, secretSpec } from '../json/files.ts';
 import type { Route } from '../router.ts';
+import type { Reads } from '../types.ts';
 import { versionOf } from './common.ts';
 
 /** Secrets and configs: the same verbs on both. */
@@ -38,12 +39,13 @@ type Kind = Readonly<{
 function routesOf(deps: EngineDeps, type: Kind): Route[] {
   const { kind } = type;
   const control = () => deps.access.control();
-  const find = (call: Call) => control().get(kind, call.params.id ?? '');
+  const find = (call: Call, reads?: Reads) =>
+    deps.access.control(reads).get(kind, call.params.id ?? '');
   const shown = (value: unknown) => type.show({ $case: kind, value } as StoreObject['kind']);
   return [
     [`GET /${kind}s`, (call) => list(call)],
     [`POST /${kind}s/create`, create],
-    [`GET /${kind}s/{id}`, async (call) => json(shown(await find(call)))],
+    [`GET /${kind}s/{id}`, async (call) => json(shown(await find(call, call.reads)))],
     [`POST /${kind}s/{id}/update`, update],
     [
       `DELETE /${kind}s/{id}`,
@@ -63,7 +65,7 @@ function routesOf(deps: EngineDeps, type: Kind): Route[] {
       exactNames: valuesIn(filters, 'names'),
       labels: valuesIn(filters, 'label'),
     };
-    const { objects } = await control().list(kind, request, call.signal);
+    const { objects } = await deps.access.control(call.reads).list(kind, request, call.signal);
     return json(objects.map(shown));
   }
 

@@ -32,7 +32,7 @@ type NetworkView = ReturnType<typeof networkJson> | ReturnType<typeof predefined
 
 async function list(deps: EngineDeps, call: Call): Promise<Reply> {
   const filters = parseFilters(call.query, NETWORK_FILTERS);
-  const control = deps.access.controlIfManager();
+  const control = deps.access.controlIfManager(call.reads);
   // Members are for inspect only: a list would have to go through all containers for each network.
   const overlays = (await control?.list('network', {}, call.signal))?.objects ?? [];
   const all: NetworkView[] = [
@@ -66,7 +66,7 @@ async function inspect(deps: EngineDeps, call: Call): Promise<Reply> {
     const members = membersOf(await deps.runtime.list(), predefined);
     return json(predefinedJson(predefined, members, scope === 'swarm' ? 'swarm' : 'local'));
   }
-  const control = scope === 'local' ? undefined : deps.access.controlIfManager();
+  const control = scope === 'local' ? undefined : deps.access.controlIfManager(call.reads);
   if (control === undefined) throw notFound(name);
   const network = await control.get('network', name, call.signal).catch((error: unknown) => {
     throw error instanceof HttpError && error.status === 404 ? notFound(name) : error;

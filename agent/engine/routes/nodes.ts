@@ -6,6 +6,7 @@ import { type Call, empty, isTrue, json, type Reply } from '../http.ts';
 import { clusterTls } from '../json/cluster.ts';
 import { type ClusterTls, nodeJson, nodeSpec, role } from '../json/node.ts';
 import type { Route } from '../router.ts';
+import type { Reads } from '../types.ts';
 import { versionOf } from './common.ts';
 
 const NODE_FILTERS = ['id', 'label', 'node.label', 'membership', 'name', 'role'];
@@ -18,9 +19,9 @@ export function nodeRoutes(deps: EngineDeps): Route[] {
     ['GET /nodes', (call) => list(deps, call, tls)],
     [
       'GET /nodes/{id}',
-      async ({ params, signal }) => {
-        const node = await deps.access.control().get('node', params.id ?? '', signal);
-        return json(nodeJson(node, await tls(signal)));
+      async ({ params, signal, reads }) => {
+        const node = await deps.access.control(reads).get('node', params.id ?? '', signal);
+        return json(nodeJson(node, await tls(signal, reads)));
       },
     ],
     ['POST /nodes/{id}/update', (call) => update(deps, call)],
@@ -28,18 +29,14 @@ export function nodeRoutes(deps: EngineDeps): Route[] {
   ];
 }
 
-async function list(
-  deps: EngineDeps,
-  call: Call,
-  tls: (signal: AbortSignal) => Promise<ClusterTls>,
-): Promise<Reply> {
+async function list(deps: EngineDeps, call: Call, tls: TlsReader): Promise<Reply> {
   const filters = parseFilters(call.query, NODE_FILTERS);
-  const control = deps.access.control();
+  const control = deps.access.control(call.reads);
   // Every node here is accepted: a join without a token is refused.
   const membership = valuesIn(filters, 'membership');
   if (membership.length > 0 && !membership.includes('accepted')) return json([]);
   const { objects } = await control.list('node', nodeListRequest(filters), call.signal);
-  const shownTls = await tls(call.signal);
+  const shownTls = await tls(call.signal, call.reads);
   return json(objects.map((node) => nodeJson(node, shownTls)));
 }
 
@@ -75,20 +72,22 @@ async function remove(deps: EngineDeps, call: Call): Promise<Reply> {
   return empty();
 }
 
+type TlsReader = (signal: AbortSignal, reads: Reads) => Promise<ClusterTls>;
+
 /** The cluster's root as each node shows it, asked for at most once in a while. */
-function rememberedTls(deps: EngineDeps): (signal: AbortSignal) => Promise<ClusterTls> {
+function rememberedTls(deps: EngineDeps): TlsReader {
   let known: { tls: ClusterTls; atMs: number } | undefined;
-  return async (signal) => {
+  return async (signal, reads) => {
     const nowMs = deps.clock.monotonicMs();
-    if (known === undefined || nowMs - known.atMs > TLS_INFO_MS) {
-      const info = await deps.access.control().getCluster(signal);
-      const tls = {
-        info: clusterTls(info.cluster),
-        rootDigest: info.rootDigest,
-        issuerDigest: info.signingRootDigest,
-      };
-      known = { tls, atMs: nowMs };
-    }
-    return known.tls;
+    if (known !== undefined && nowMs - known.atMs <= TLS_INFO_MS) return known.tls;
+    const info = await deps.access.control(reads).getCluster(signal);
+    const tls = {
+      info: clusterTls(info.cluster),
+      rootDigest: info.rootDigest,
+      issuerDigest: info.signingRootDigest,
+    };
+    // A stale one may be of any age.
+    if (!reads.stale) known = { tls, atMs: nowMs };
+    return tls;
   };
 }

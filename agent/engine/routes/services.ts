@@ -33,7 +33,7 @@ export function serviceRoutes(deps: EngineDeps): Route[] {
 async function list(deps: EngineDeps, rendered: Rendered<Service>, call: Call): Promise<Reply> {
   const filters = parseFilters(call.query, SERVICE_FILTERS);
   const withStatus = isTrue(call.query.get('status'));
-  const control = deps.access.control();
+  const control = deps.access.control(call.reads);
   const runtimes = valuesIn(filters, 'runtime');
   if (runtimes.length > 0 && !runtimes.includes('container')) return json([]);
   const request = { ...serviceListRequest(filters), withStatus };
@@ -78,7 +78,8 @@ export function serviceListRequest(filters: Filters): Partial<ListRequest> {
 }
 
 async function inspect(deps: EngineDeps, rendered: Rendered<Service>, call: Call): Promise<Reply> {
-  const service = await deps.access.control().get('service', call.params.id ?? '', call.signal);
+  const control = deps.access.control(call.reads);
+  const service = await control.get('service', call.params.id ?? '', call.signal);
   return isTrue(call.query.get('insertDefaults'))
     ? json(serviceJson(service, true))
     : jsonText(rendered.textOf(service));

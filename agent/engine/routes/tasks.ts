@@ -6,7 +6,7 @@ import { booleanIn, type Filters, parseFilters, valuesIn } from '../filters.ts';
 import { type Call, HttpError, json, type Reply } from '../http.ts';
 import { taskJson, taskState } from '../json/task.ts';
 import type { Route } from '../router.ts';
-import type { ControlClient } from '../types.ts';
+import type { ControlClient, Reads } from '../types.ts';
 
 /** `_up-to-date` is in no documentation: the CLI polls with it while a service converges. */
 const TASK_FILTERS = [
@@ -25,9 +25,9 @@ export function taskRoutes(deps: EngineDeps): Route[] {
     ['GET /tasks', (call) => list(deps, call)],
     [
       'GET /tasks/{id}',
-      async ({ params, signal }) => {
-        const task = await deps.access.control().get('task', params.id ?? '', signal);
-        const [shown] = await tasksJson(deps, [task]);
+      async ({ params, signal, reads }) => {
+        const task = await deps.access.control(reads).get('task', params.id ?? '', signal);
+        const [shown] = await tasksJson(deps, [task], reads);
         return json(shown);
       },
     ],
@@ -36,12 +36,12 @@ export function taskRoutes(deps: EngineDeps): Route[] {
 
 async function list(deps: EngineDeps, call: Call): Promise<Reply> {
   const filters = parseFilters(call.query, TASK_FILTERS);
-  const control = deps.access.control();
+  const control = deps.access.control(call.reads);
   const runtimes = valuesIn(filters, 'runtime');
   if (runtimes.length > 0 && !runtimes.includes('container')) return json([]);
   const request = await taskListRequest(filters, control);
   const { objects } = await control.list('task', request, call.signal);
-  return json(await tasksJson(deps, objects));
+  return json(await tasksJson(deps, objects, call.reads));
 }
 
 export async function taskListRequest(
@@ -73,8 +73,8 @@ function desiredState(word: string) {
   return taskState.decode(word, 'filter desired-state');
 }
 
-async function tasksJson(deps: EngineDeps, tasks: readonly Task[]) {
+async function tasksJson(deps: EngineDeps, tasks: readonly Task[], reads: Reads) {
   const ids = new Set(tasks.flatMap((task) => task.networks.map(({ networkId }) => networkId)));
-  const networkOf = await deps.access.networks(ids);
+  const networkOf = await deps.access.networks(ids, reads);
   return tasks.map((task) => taskJson(task, networkOf));
 }

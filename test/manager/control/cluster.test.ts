@@ -149,6 +149,7 @@ test('watch() tells changes of the kinds asked for, without what must not be sho
   const { control, writer, store } = await controlFixture();
   const stop = new AbortController();
   const chunks: WatchChunk[] = [];
+  const began = store.index;
   const reading = (async () => {
     for await (const chunk of control.watch(
       { kinds: ['secret', 'service'], sinceMs: 0, afterIndex: 0 },
@@ -174,6 +175,7 @@ test('watch() tells changes of the kinds asked for, without what must not be sho
       events.map(({ action, object }) => [action, object?.kind?.$case]),
     ]),
     [
+      [began, []],
       [
         store.index - 1,
         [
@@ -198,6 +200,7 @@ test('watch() without kinds tells all but the cluster object', async (t) => {
     [Symbol.asyncIterator]();
   await updateCluster({ version: store.cluster()?.meta?.version ?? 0, rotateWorkerToken: true });
   await writer.write([createAction('node', nodeFixture())]);
+  await reader.next(); // where it begins
   const { value } = await reader.next();
   t.is(value?.events[0]?.object?.kind?.$case, 'node');
 });

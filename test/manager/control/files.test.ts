@@ -67,14 +67,15 @@ test('the data of a secret is in no answer, that of a config is', async (t) => {
   const config = await createFile('config', 'conf', 'loud');
   const version = store.get('secret', secret)?.meta?.version ?? 0;
   const answers = [
-    await control.get({ kind: 'secret', id: secret, stale: false }),
+    (await control.get({ kind: 'secret', id: secret, stale: false })).object,
     await updateObject('secret', secret, version, { spec: { name: 'pass' } }),
     ...(await list('secret')).objects,
   ];
-  for (const { kind } of answers) {
+  for (const kind of answers.map((answer) => answer?.kind)) {
     t.is(kind?.$case === 'secret' ? kind.value.spec?.data.length : undefined, 0);
   }
-  const { kind } = await control.get({ kind: 'config', id: config, stale: false });
+  const { object } = await control.get({ kind: 'config', id: config, stale: false });
+  const kind = object?.kind;
   t.is(kind?.$case === 'config' ? kind.value.spec?.data.toString() : '', 'loud');
   t.is(store.get('secret', secret)?.spec?.data.toString(), 'hush', 'it is still stored');
 });

@@ -30,6 +30,8 @@ test('reads wait for the leader, unless they may be stale', async (t) => {
   t.is(consensus.barriers, 1);
   await control.getCluster();
   t.is(consensus.barriers, 2);
+  await control.getCluster({ stale: true });
+  t.is(consensus.barriers, 2);
 });
 
 test('a name that is taken is refused in the words of Swarm, also when two come at once', async (t) => {

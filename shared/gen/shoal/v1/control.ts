@@ -95,6 +95,14 @@ export interface GetRequest {
   stale: boolean;
 }
 
+export interface GetResponse {
+  object:
+    | StoreObject
+    | undefined;
+  /** Of the replica it was read at. */
+  index: number;
+}
+
 /** Several values of one filter: any may match. Several filters: all must. */
 export interface ListRequest {
   kind: string;
@@ -171,6 +179,7 @@ export interface RemoveResponse {
 }
 
 export interface GetClusterRequest {
+  stale?: boolean | undefined;
 }
 
 export interface ClusterInfo {
@@ -217,7 +226,8 @@ export interface WatchRequest {
   sinceMs: number;
   /**
    * The index of a list or of the last chunk: all changes after it come, without a gap. Refused with
-   * failed-precondition when they are no longer kept: list again. 0: from now on.
+   * failed-precondition when they are no longer kept: list again. 0: from now on, after one chunk without
+   * events that tells where that is.
    */
   afterIndex: number;
 }
@@ -230,6 +240,10 @@ export interface WatchEvent {
 }
 
 export interface WatchChunk {
+  /**
+   * All changes up to it have been told, where a watch may resume. Of those that one entry made and that need
+   * several chunks, all but the last carry the index before it. Now and then it comes alone, without events.
+   */
   index: number;
   events: WatchEvent[];
   /** When the changes were proposed, milliseconds since 1970; 0 where that is not known. */
@@ -955,6 +969,75 @@ export const GetRequest: MessageFns<GetRequest> = {
   },
 };
 
+function createBaseGetResponse(): GetResponse {
+  return { object: undefined, index: 0 };
+}
+
+export const GetResponse: MessageFns<GetResponse> = {
+  encode(message: GetResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.object !== undefined) {
+      StoreObject.encode(message.object, writer.uint32(10).fork()).join();
+    }
+    if (message.index !== 0) {
+      writer.uint32(16).int64(message.index);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.object = StoreObject.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.index = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetResponse>): GetResponse {
+    return GetResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetResponse>): GetResponse {
+    const message = createBaseGetResponse();
+    message.object = (object.object !== undefined && object.object !== null)
+      ? StoreObject.fromPartial(object.object)
+      : undefined;
+    message.index = object.index ?? 0;
+    return message;
+  },
+};
+
 function createBaseListRequest(): ListRequest {
   return {
     kind: "",
@@ -1664,11 +1747,14 @@ export const RemoveResponse: MessageFns<RemoveResponse> = {
 };
 
 function createBaseGetClusterRequest(): GetClusterRequest {
-  return {};
+  return { stale: undefined };
 }
 
 export const GetClusterRequest: MessageFns<GetClusterRequest> = {
-  encode(_: GetClusterRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: GetClusterRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stale !== undefined) {
+      writer.uint32(8).bool(message.stale);
+    }
     return writer;
   },
 
@@ -1685,6 +1771,14 @@ export const GetClusterRequest: MessageFns<GetClusterRequest> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.stale = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1700,8 +1794,9 @@ export const GetClusterRequest: MessageFns<GetClusterRequest> = {
   create(base?: DeepPartial<GetClusterRequest>): GetClusterRequest {
     return GetClusterRequest.fromPartial(base ?? {});
   },
-  fromPartial(_: DeepPartial<GetClusterRequest>): GetClusterRequest {
+  fromPartial(object: DeepPartial<GetClusterRequest>): GetClusterRequest {
     const message = createBaseGetClusterRequest();
+    message.stale = object.stale ?? undefined;
     return message;
   },
 };
@@ -2383,8 +2478,8 @@ export const ControlService = {
     responseStream: false as const,
     requestSerialize: (value: GetRequest): Buffer => Buffer.from(GetRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): GetRequest => GetRequest.decode(value),
-    responseSerialize: (value: StoreObject): Buffer => Buffer.from(StoreObject.encode(value).finish()),
-    responseDeserialize: (value: Buffer): StoreObject => StoreObject.decode(value),
+    responseSerialize: (value: GetResponse): Buffer => Buffer.from(GetResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetResponse => GetResponse.decode(value),
   },
   list: {
     path: "/shoal.v1.Control/List" as const,
@@ -2508,7 +2603,7 @@ export const ControlService = {
 } as const;
 
 export interface ControlServer extends UntypedServiceImplementation {
-  get: handleUnaryCall<GetRequest, StoreObject>;
+  get: handleUnaryCall<GetRequest, GetResponse>;
   list: handleServerStreamingCall<ListRequest, ListChunk>;
   create: handleUnaryCall<CreateRequest, StoreObject>;
   update: handleUnaryCall<UpdateRequest, StoreObject>;
@@ -2532,17 +2627,17 @@ export interface ControlServer extends UntypedServiceImplementation {
 }
 
 export interface ControlClient extends Client {
-  get(request: GetRequest, callback: (error: ServiceError | null, response: StoreObject) => void): ClientUnaryCall;
+  get(request: GetRequest, callback: (error: ServiceError | null, response: GetResponse) => void): ClientUnaryCall;
   get(
     request: GetRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: StoreObject) => void,
+    callback: (error: ServiceError | null, response: GetResponse) => void,
   ): ClientUnaryCall;
   get(
     request: GetRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: StoreObject) => void,
+    callback: (error: ServiceError | null, response: GetResponse) => void,
   ): ClientUnaryCall;
   list(request: ListRequest, options?: Partial<CallOptions>): ClientReadableStream<ListChunk>;
   list(request: ListRequest, metadata?: Metadata, options?: Partial<CallOptions>): ClientReadableStream<ListChunk>;
