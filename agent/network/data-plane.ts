@@ -9,7 +9,16 @@ import { Namespaces } from './namespaces.ts';
 import type { HostSettings } from './plan.ts';
 import type { PortHolder } from './ports.ts';
 import { type Entry, rejectAll, release, TaskTable, type Waiter } from './task-table.ts';
-import type { DataPlane, LocalTask, NetworkView, Wiring } from './types.ts';
+import { TrafficReader } from './traffic.ts';
+import type {
+  DataPlane,
+  Knocking,
+  LocalTask,
+  NetworkView,
+  TaskTraffic,
+  TrafficMeter,
+  Wiring,
+} from './types.ts';
 
 /** Changes of a burst become one round: a rolling update sends several views in this time. */
 const COALESCE_MS = 10;
@@ -44,10 +53,11 @@ export type DataPlaneDeps = Readonly<{
  * The data plane of a host: turns the view and the local tasks into kernel state, round by round. One round at
  * a time does everything, so nothing here races: attach, detach and views only leave a note and ask for a round.
  */
-export class NetworkController implements DataPlane {
+export class NetworkController implements DataPlane, TrafficMeter {
   readonly #deps: DataPlaneDeps;
   readonly #tasks: TaskTable;
   readonly #namespaces: Namespaces;
+  readonly #traffic: TrafficReader;
   #view: NetworkView | undefined;
   #leaving: { entry: Entry; done: () => void }[] = [];
   readonly #listeners = new Set<(revision: number) => void>();
@@ -70,6 +80,7 @@ export class NetworkController implements DataPlane {
     this.#deps = deps;
     this.#tasks = new TaskTable(deps);
     this.#namespaces = new Namespaces(deps.kernel, deps.log);
+    this.#traffic = new TrafficReader(deps.kernel);
   }
 
   get appliedRevision(): number {
@@ -155,6 +166,26 @@ export class NetworkController implements DataPlane {
         ? '/proc/self/ns/net'
         : `${this.#deps.netnsDir}/${link.peerNamespace}`;
     return { netnsPath, name: link.peer };
+  }
+
+  count(taskIds: ReadonlySet<string>): void {
+    this.#tasks.counted = taskIds;
+    this.#ask(COALESCE_MS);
+  }
+
+  async traffic(): Promise<ReadonlyMap<string, TaskTraffic>> {
+    const { counted } = this.#tasks;
+    const tasks = this.#tasks.attached().filter(({ task }) => counted.has(task.taskId));
+    return this.#stopped ? new Map() : this.#traffic.ofTasks(tasks);
+  }
+
+  get isHolding(): boolean {
+    return this.#traffic.isHolding(this.#namespaces.slices(), this.#tasks.usedNetworks());
+  }
+
+  async knocks(): Promise<readonly Knocking[]> {
+    if (this.#stopped) return [];
+    return this.#traffic.knocks(this.#namespaces.slices(), this.#tasks.usedNetworks());
   }
 
   async close(): Promise<void> {

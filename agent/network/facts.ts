@@ -3,11 +3,16 @@ import type { Network } from '../../shared/gen/shoal/v1/objects.ts';
 import { cidrsOverlap, formatCidr, parseCidr } from '../../shared/model/cidr.ts';
 import type { LocalTask } from './types.ts';
 
-/** A container's link in the namespace of one network. */
-export type LocalLink = Readonly<{ taskId: string; address: string; link: string }>;
+/** A container's link in the namespace of one network; what clients do with it may be counted. */
+export type LocalLink = Readonly<{
+  taskId: string;
+  address: string;
+  link: string;
+  counted: boolean;
+}>;
 
 /** A container without networks: its address of this host's own pool. */
-export type EgressLink = Readonly<{ taskId: string; address: string }>;
+export type EgressLink = Readonly<{ taskId: string; address: string; counted: boolean }>;
 
 /** A host-mode port: `published` on this host leads to `address`:`target`. */
 export type HostPort = Readonly<{

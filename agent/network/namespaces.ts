@@ -274,10 +274,10 @@ export class Namespaces {
   ): Promise<boolean> {
     const { slice, state } = space;
     if (state === undefined) return false;
-    const keys = locals.map(({ taskId, address }) => `${taskId} ${address}`);
+    const keys = locals.map(({ taskId, address, counted }) => `${taskId} ${address} ${counted}`);
     const from = [slice, this.#hosts, settings.mtu, settings.dataPathPort, ...keys];
     if (space.madeFrom !== undefined && sameItems(space.madeFrom, from)) return true;
-    const inputs = { ...slice, hosts: this.#hosts, locals };
+    const inputs = { slice, hosts: this.#hosts, locals };
     const desired = planNetwork(settings, inputs, space.memo);
     const shape = networkTableOf(slice.network, settings.dnsPort);
     const name = networkNamespace(id);
@@ -301,7 +301,7 @@ export class Namespaces {
       view === undefined,
       ingress,
       ...networks,
-      ...egressLinks.map(({ taskId, address }) => `${taskId} ${address}`),
+      ...egressLinks.map(({ taskId, address, counted }) => `${taskId} ${address} ${counted}`),
       ...hostPorts.map((port) => JSON.stringify(port)),
     ];
     if (this.#host.madeFrom !== undefined && sameItems(this.#host.madeFrom, from)) return true;

@@ -165,6 +165,19 @@ function parseTable(json: string, rulesExpected: number): TableState | undefined
   return { fingerprint, sets, slots };
 }
 
+/** Packets by element, of one set as `nft -j list set` shows it. */
+export function parseCounters(json: string): Map<string, number> {
+  const counters = new Map<string, number>();
+  for (const item of array(object(JSON.parse(json)).nftables)) {
+    for (const element of array(object(object(item).set).elem)) {
+      const { counter } = object(object(element).elem);
+      if (counter !== undefined)
+        counters.set(elementText(element), Number(object(counter).packets));
+    }
+  }
+  return counters;
+}
+
 /** An element of a set in the words that `add element` takes. */
 function elementText(value: unknown): string {
   if (typeof value !== 'object' || value === null) return String(value);

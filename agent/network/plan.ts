@@ -1,4 +1,4 @@
-import type { Endpoint, Host, ServiceVip } from '../../shared/gen/shoal/v1/dispatcher.ts';
+import type { Host } from '../../shared/gen/shoal/v1/dispatcher.ts';
 import type { Network } from '../../shared/gen/shoal/v1/objects.ts';
 import {
   disjoint,
@@ -8,6 +8,7 @@ import {
   networkMtu,
   subnetsOf,
 } from './facts.ts';
+import { heldAddresses, heldPorts, publishedKeys, readyByService } from './held.ts';
 import {
   containerMac,
   egressLink,
@@ -24,6 +25,8 @@ import {
 import { assignSlots, type Backend, slotCountFor } from './slots.ts';
 import type { LinkState, NamespaceState, TableState } from './state.ts';
 import { hostTable, networkTable, slotChain, slotMap, type TableShape } from './tables.ts';
+import { countedElements } from './traffic-rules.ts';
+import type { NetworkSlice } from './view.ts';
 
 /** What is the same for all plans of this host. */
 export type HostSettings = Readonly<{
@@ -37,11 +40,8 @@ export type HostSettings = Readonly<{
 }>;
 
 export type NetworkInputs = Readonly<{
-  network: Network;
+  slice: NetworkSlice;
   hosts: ReadonlyMap<string, Host>;
-  /** Of this network. */
-  vips: readonly ServiceVip[];
-  endpoints: readonly Endpoint[];
   locals: readonly LocalLink[];
 }>;
 
@@ -83,7 +83,8 @@ export function planNetwork(
   inputs: NetworkInputs,
   memo: SlotMemo = new Map(),
 ): NamespaceState {
-  const { network, locals } = inputs;
+  const { locals } = inputs;
+  const { network, endpoints } = inputs.slice;
   const { internal = false, ingress = false } = network.spec ?? {};
   const links = networkDevices(settings, network);
   const routes = new Map<string, string>();
@@ -113,7 +114,7 @@ export function planNetwork(
   // Without a mark, which is nearly always, the list of peers' rules is stepped over.
   if (rules.size > 0) rules.add('pref 100 fwmark 0 goto 32766');
 
-  for (const endpoint of inputs.endpoints) {
+  for (const endpoint of endpoints) {
     const peer = peers.get(endpoint.nodeId);
     if (peer === undefined || !isIpv4(endpoint.address)) continue;
     routes.set(`main ${endpoint.address}`, via(peer, VXLAN_LINK));
@@ -135,10 +136,11 @@ export function planNetwork(
     rules,
     table: {
       fingerprint: networkTableOf(network, settings.dnsPort).fingerprint,
-      ...vipElements(inputs, memo, {
+      ...vipElements(inputs.slice, memo, {
         hairpin,
         vtep,
         subnets: elementsOf(disjoint(subnetsOf(network))),
+        ...countedElements(locals),
       }),
     },
   };
@@ -147,8 +149,7 @@ export function planNetwork(
 export type HostInputs = Readonly<{
   networks: readonly Network[];
   hosts: ReadonlyMap<string, Host>;
-  /** Of the ingress network. */
-  ingress: Readonly<{ vips: readonly ServiceVip[]; endpoints: readonly Endpoint[] }> | undefined;
+  ingress: NetworkSlice | undefined;
   egressLinks: readonly EgressLink[];
   /** Subnet of the containers without networks. */
   egressPool: string;
@@ -210,6 +211,7 @@ export function planHost(
         closed,
         loops,
         ports,
+        ...countedElements(inputs.egressLinks),
       }),
     },
   };
@@ -218,11 +220,8 @@ export function planHost(
 type Elements = Pick<TableState, 'sets' | 'slots'>;
 type Sets = Readonly<Record<string, ReadonlyMap<string, string>>>;
 
-function vipElements(
-  { vips, endpoints, network }: NetworkInputs,
-  memo: SlotMemo,
-  sets: Sets,
-): Elements {
+function vipElements(slice: NetworkSlice, memo: SlotMemo, sets: Sets): Elements {
+  const { vips, endpoints, network } = slice;
   const backends = readyByService(endpoints);
   const verdicts = new Map<string, string>();
   const empty = new Map<string, string>();
@@ -242,7 +241,9 @@ function vipElements(
     slots.set(`${slotMap(count)} ${address}`, remembered(memo, seen, key, address, ready));
   }
   forget(memo, seen);
-  return { sets: new Map([...Object.entries(sets), ['svc', verdicts], ['empty', empty]]), slots };
+  const knocks = elementsOf(heldAddresses(slice).keys());
+  const own = { svc: verdicts, empty, knocks };
+  return { sets: new Map(Object.entries({ ...sets, ...own })), slots };
 }
 
 function publishedElements(inputs: HostInputs, memo: SlotMemo, sets: Sets): Elements {
@@ -250,35 +251,24 @@ function publishedElements(inputs: HostInputs, memo: SlotMemo, sets: Sets): Elem
   const verdicts = new Map<string, string>();
   const slots = new Map<string, readonly string[]>();
   const seen = new Set<string>();
-  for (const { serviceId, ports } of inputs.ingress?.vips ?? []) {
-    const ready = backends.get(serviceId) ?? [];
+  for (const vip of inputs.ingress?.vips ?? []) {
+    const ready = backends.get(vip.serviceId) ?? [];
     if (ready.length === 0) continue;
     const count = slotCountFor(ready.length);
-    for (const port of ports) {
-      if (port.publishMode === 'host' || port.publishedPort === 0) continue;
-      const key = `${port.protocol || 'tcp'} . ${port.publishedPort}`;
+    for (const { key, targetPort } of publishedKeys(vip)) {
       verdicts.set(key, `goto ${slotChain(count)}`);
       const targets = ready.map(({ taskId, address }) => ({
         taskId,
-        address: `${address} . ${port.targetPort}`,
+        address: `${address} . ${targetPort}`,
       }));
       seen.add(key);
       slots.set(`${slotMap(count)} ${key}`, remembered(memo, seen, key, key, targets));
     }
   }
   forget(memo, seen);
-  return { sets: new Map([...Object.entries(sets), ['pub', verdicts]]), slots };
-}
-
-function readyByService(endpoints: readonly Endpoint[]): Map<string, Backend[]> {
-  const groups = new Map<string, Backend[]>();
-  for (const { serviceId, taskId, address, ready } of endpoints) {
-    if (!ready || !isIpv4(address)) continue;
-    const group = groups.get(serviceId);
-    if (group === undefined) groups.set(serviceId, [{ taskId, address }]);
-    else group.push({ taskId, address });
-  }
-  return groups;
+  const held = elementsOf(heldPorts(inputs.ingress).keys());
+  const own = { pub: verdicts, held, knocks: held };
+  return { sets: new Map(Object.entries({ ...sets, ...own })), slots };
 }
 
 function remembered(
@@ -307,9 +297,9 @@ function forget(memo: SlotMemo, seen: ReadonlySet<string>): void {
  */
 function peersOf(settings: HostSettings, inputs: NetworkInputs): Map<string, string> {
   const wanted =
-    inputs.network.spec?.ingress === true
+    inputs.slice.network.spec?.ingress === true
       ? inputs.hosts.keys()
-      : new Set(inputs.endpoints.map(({ nodeId }) => nodeId));
+      : new Set(inputs.slice.endpoints.map(({ nodeId }) => nodeId));
   const peers = new Map<string, string>();
   for (const nodeId of wanted) {
     const address = inputs.hosts.get(nodeId)?.dataPathAddress ?? '';
@@ -320,8 +310,8 @@ function peersOf(settings: HostSettings, inputs: NetworkInputs): Map<string, str
   return peers;
 }
 
-function elementsOf(keys: readonly string[]): Map<string, string> {
-  return new Map(keys.map((key) => [key, '']));
+function elementsOf(keys: Iterable<string>): Map<string, string> {
+  return new Map([...keys].map((key) => [key, '']));
 }
 
 function via(gateway: string, device: string): string {

@@ -11,6 +11,16 @@ import {
   VXLAN_LINK,
 } from './names.ts';
 import { SLOT_COUNTS } from './slots.ts';
+import {
+  COUNTED_SETS,
+  countChain,
+  HELD_ADDRESSES_SETS,
+  HELD_PORTS_SETS,
+  holdPorts,
+  leaveHeldUntracked,
+  NEW_CONNECTION,
+  refuseOrHold,
+} from './traffic-rules.ts';
 
 /** The fixed part of an nft table: what is in its sets and maps changes, this does not. */
 export type TableShape = Readonly<{
@@ -59,6 +69,8 @@ export function networkTable(kind: {
       'set hairpin { type ipv4_addr . ipv4_addr; }',
       'set subnets { type ipv4_addr; flags interval; }',
       'map vtep { type ether_addr : mark; }',
+      ...HELD_ADDRESSES_SETS,
+      ...COUNTED_SETS,
     ],
     [
       ...SLOT_COUNTS.map((n) => ({
@@ -82,7 +94,7 @@ export function networkTable(kind: {
                 `iifname "${CONTAINER_LINK_PREFIX}*" ct direction reply ct mark != 0 meta mark set ct mark`,
               ]
             : []),
-          'ip daddr @empty ct state new goto refuse',
+          ...refuseOrHold('refuse'),
         ],
       },
       {
@@ -98,8 +110,9 @@ export function networkTable(kind: {
         hook: 'type nat hook postrouting priority 100',
         // A task that reaches itself through a VIP sees the VIP as its client: its own address would be answered
         // inside, and one out of the network's subnet by another interface.
-        rules: [`ip saddr . ip daddr @hairpin snat to ct original ip daddr`],
+        rules: [NEW_CONNECTION, `ip saddr . ip daddr @hairpin snat to ct original ip daddr`],
       },
+      countChain(),
       {
         name: 'transit',
         hook: 'type filter hook forward priority 0',
@@ -137,6 +150,8 @@ export function hostTable(kind: { dataPathPort: number; dnsPort: number }): Tabl
       'set egress { type ipv4_addr; flags interval; }',
       'set loops { type ifname . ifname; }',
       'set closed { type ifname; }',
+      ...HELD_PORTS_SETS,
+      ...COUNTED_SETS,
     ],
     [
       ...SLOT_COUNTS.map((n) => ({
@@ -152,8 +167,10 @@ export function hostTable(kind: { dataPathPort: number; dnsPort: number }): Tabl
       {
         name: 'rawout',
         hook: 'type filter hook output priority -300',
-        rules: [`udp dport ${kind.dataPathPort} notrack`],
+        rules: [`udp dport ${kind.dataPathPort} notrack`, ...leaveHeldUntracked()],
       },
+      holdPorts(),
+      countChain(),
       {
         name: 'published',
         rules: ['dnat ip to ip protocol . th dport map @ports', 'ip protocol . th dport vmap @pub'],
@@ -175,6 +192,7 @@ export function hostTable(kind: { dataPathPort: number; dnsPort: number }): Tabl
         name: 'post',
         hook: 'type nat hook postrouting priority 100',
         rules: [
+          NEW_CONNECTION,
           // Where the answer would not come by this host, or could not be told from the host's own.
           `oifname ${ours} ip saddr 127.0.0.0/8 ${toInner}`,
           `iifname . oifname @loops ${DNAT_FLOWS} ${toInner}`,

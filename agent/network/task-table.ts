@@ -50,6 +50,8 @@ export type TaskTableDeps = Readonly<{
 export class TaskTable {
   readonly #deps: TaskTableDeps;
   readonly #entries = new Map<string, Entry>();
+  /** Tasks whose requests and connections are counted. */
+  counted: ReadonlySet<string> = new Set();
 
   constructor(deps: TaskTableDeps) {
     this.#deps = deps;
@@ -119,7 +121,9 @@ export class TaskTable {
     for (const { task, plan, state } of this.#entries.values()) {
       const link = plan?.interfaces.find((candidate) => candidate.networkId === networkId);
       if (link?.peerNamespace === undefined || state === 'broken' || !exists(link)) continue;
-      links.push({ taskId: task.taskId, address: link.address, link: link.peer });
+      const { taskId } = task;
+      const counted = this.counted.has(taskId);
+      links.push({ taskId, address: link.address, link: link.peer, counted });
     }
     return links;
   }
@@ -130,7 +134,8 @@ export class TaskTable {
       const [link] = plan?.interfaces ?? [];
       if (link === undefined || link.peerNamespace !== undefined) continue;
       if (state === 'broken' || !exists(link)) continue;
-      links.push({ taskId: task.taskId, address: link.address });
+      const { taskId } = task;
+      links.push({ taskId, address: link.address, counted: this.counted.has(taskId) });
     }
     return links;
   }

@@ -48,6 +48,28 @@ export type NetworkView = Readonly<{
   hosts: ReadonlyMap<string, Host>; // key node id, this host included
 }>;
 
+/** Packets of one task, since it is counted; they begin anew when its table is made anew. */
+export type TaskTraffic = Readonly<{
+  /** Writes of clients, and of the task to them: with questions and answers each is one of both. */
+  requests: number;
+  replies: number;
+  connections: number;
+}>;
+
+/** Tries to reach a service that has no task, by one of its ports or addresses; `total` may begin anew. */
+export type Knocking = Readonly<{ key: string; serviceId: string; total: number }>;
+
+/** What the data plane counts on the way of packets. */
+export interface TrafficMeter {
+  /** Counts these tasks' packets from the next round on, and no others'. */
+  count(taskIds: ReadonlySet<string>): void;
+  /** Those of the counted tasks that could be read. */
+  traffic(): Promise<ReadonlyMap<string, TaskTraffic>>;
+  /** Whether some service's clients may be held here now. */
+  readonly isHolding: boolean;
+  knocks(): Promise<readonly Knocking[]>;
+}
+
 /**
  * The data plane of this host. Everything in the kernel is derived from the view plus the local tasks:
  * at start, after an error and once a minute it is compared and mended. Crashing or stopping changes nothing.

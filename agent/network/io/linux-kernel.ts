@@ -5,6 +5,7 @@ import type { Log } from '../../../shared/log.ts';
 import type { Changes, CutFlow } from '../diff.ts';
 import {
   type ContainerScript,
+  type Counters,
   conntrackArguments,
   type Kernel,
   type Namespace,
@@ -17,12 +18,12 @@ import {
   TASK_NAMESPACE_PREFIX,
   VXLAN_LINK,
 } from '../names.ts';
-import { type Dump, parseHost, parseNetwork } from '../parse.ts';
+import { type Dump, parseCounters, parseHost, parseNetwork } from '../parse.ts';
 import type { NamespaceState } from '../state.ts';
 import { ruleCount, type TableShape } from '../tables.ts';
 import { passForeignFilters, removeFromForeignFilters } from './foreign-filters.ts';
 import { run } from './run.ts';
-import { IpShell, type LineError, lineErrors, NftShell, oneLine } from './shells.ts';
+import { IpShell, type LineError, lineErrors, NftReader, NftShell, oneLine } from './shells.ts';
 
 const NETNS_DIR = '/run/netns';
 /** `nft -i` reads lines; a longer transaction has a process of its own. */
@@ -30,7 +31,7 @@ const MAX_LINE_BYTES = 60_000;
 /** At least this many flow removals are worth a look at the table first. */
 const CUT_ONE_BY_ONE = 4;
 
-type Shells = { ip: IpShell; bridge: IpShell; nft: NftShell };
+type Shells = { ip: IpShell; bridge: IpShell; nft: NftShell; reader: NftReader };
 
 /** The kernel by way of iproute2, nft and conntrack. */
 export class LinuxKernel implements Kernel {
@@ -119,6 +120,15 @@ export class LinuxKernel implements Kernel {
     return namespace === undefined
       ? parseHost(dump, ruleCount(table))
       : parseNetwork(dump, ruleCount(table));
+  }
+
+  async counters(
+    namespace: Namespace,
+    table: string,
+    sets: readonly string[],
+  ): Promise<ReadonlyMap<string, Counters>> {
+    const answers = await this.#of(namespace).reader.sets(table, sets);
+    return new Map(sets.map((name, index) => [name, parseCounters(answers[index] ?? '')]));
   }
 
   async makeLinks(lines: readonly string[]): Promise<void> {
@@ -257,6 +267,7 @@ export class LinuxKernel implements Kernel {
       ip: new IpShell(this.#clock, namespace, 'ip'),
       bridge: new IpShell(this.#clock, namespace, 'bridge'),
       nft: new NftShell(this.#clock, namespace),
+      reader: new NftReader(this.#clock, namespace),
     };
     this.#shells.set(namespace, shells);
     return shells;
@@ -266,7 +277,7 @@ export class LinuxKernel implements Kernel {
     const shells = this.#shells.get(namespace);
     if (shells === undefined) return;
     this.#shells.delete(namespace);
-    await Promise.all([shells.ip.close(), shells.bridge.close(), shells.nft.close()]);
+    await Promise.all(Object.values(shells).map((shell) => shell.close()));
   }
 }
 

@@ -30,6 +30,7 @@ const worlds = fc
           maxLength: 12,
         }),
         udp: fc.boolean(),
+        hold: fc.boolean(),
       }),
       { maxLength: 6 },
     ),
@@ -48,7 +49,8 @@ const worlds = fc
         id: `node${i + 1}`,
         address: `192.0.2.${i + 1}`,
       })),
-      services: services.map(({ tasks, udp }, s) => ({
+      services: services.map(({ tasks, udp, hold }, s) => ({
+        hold,
         id: `svc${s}`,
         name: `svc${s}`,
         network: INGRESS,
@@ -68,14 +70,23 @@ const worlds = fc
       .flatMap((service) => service.tasks)
       .filter(({ node }) => node === 'node1')
       .slice(0, wired)
-      .map(({ id, address }) => ({ taskId: id, address, link: `c${id}` }));
+      .map(({ id, address }, i) => ({
+        taskId: id,
+        address,
+        link: `c${id}`,
+        counted: (i + wired) % 2 === 0,
+      }));
     return {
-      network: planNetwork(settings, { ...slice, hosts: view.hosts, locals }),
+      network: planNetwork(settings, { slice, hosts: view.hosts, locals }),
       host: planHost(settings, {
         networks: [slice.network],
         hosts: view.hosts,
         ingress: slice,
-        egressLinks: locals.map(({ taskId }, i) => ({ taskId, address: `172.26.0.${i + 2}` })),
+        egressLinks: locals.map(({ taskId, counted }, i) => ({
+          taskId,
+          address: `172.26.0.${i + 2}`,
+          counted,
+        })),
         egressPool: '172.26.0.0/16',
         hostPorts: locals.map(({ address }, i) => ({
           protocol: 'tcp',
@@ -195,7 +206,7 @@ const plans = (plain: PlainView) => {
   if (slice === undefined) throw new Error('no slice');
   const common = { hosts: view.hosts, egressLinks: [], egressPool: '172.26.0.0/16', hostPorts: [] };
   return {
-    network: planNetwork(SETTINGS, { ...slice, hosts: view.hosts, locals: [] }),
+    network: planNetwork(SETTINGS, { slice, hosts: view.hosts, locals: [] }),
     host: planHost(SETTINGS, { ...common, networks: [slice.network], ingress: slice }),
   };
 };

@@ -37,6 +37,10 @@ const methods: Record<string, (args: never) => unknown> = {
   },
   attach: (task: LocalTask) => plane.attach(task, AbortSignal.timeout(20_000)),
   detach: (taskId: string) => plane.detach(taskId),
+  count: (taskIds: string[]) => plane.count(new Set(taskIds)),
+  traffic: async () => Object.fromEntries(await plane.traffic()),
+  isHolding: () => plane.isHolding,
+  knocks: () => plane.knocks(),
   warnings: () => plane.warnings,
   removeAll: () => plane.removeAll(),
   close: async () => {

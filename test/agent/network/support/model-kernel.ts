@@ -1,5 +1,10 @@
 import type { Changes } from '../../../../agent/network/diff.ts';
-import type { ContainerScript, Kernel, Namespace } from '../../../../agent/network/kernel.ts';
+import type {
+  ContainerScript,
+  Counters,
+  Kernel,
+  Namespace,
+} from '../../../../agent/network/kernel.ts';
 import { SLOT_COUNTS } from '../../../../agent/network/slots.ts';
 import type { LinkState, NamespaceState } from '../../../../agent/network/state.ts';
 import type { TableShape } from '../../../../agent/network/tables.ts';
@@ -13,6 +18,8 @@ export class ModelNamespace {
   forwarding = new Map<string, string>();
   rules = new Set<string>();
   sets: Map<string, Map<string, string>> | undefined;
+  /** `SET ELEMENT` -> packets that it counted. */
+  packets = new Map<string, number>();
 
   static from(state: NamespaceState): ModelNamespace {
     const model = new ModelNamespace();
@@ -240,6 +247,24 @@ export class ModelKernel implements Kernel {
   async dump(name: Namespace, _table: TableShape): Promise<NamespaceState> {
     this.#note(`dump ${name ?? 'host'}`);
     return this.space(name).state();
+  }
+
+  async counters(
+    name: Namespace,
+    _table: string,
+    sets: readonly string[],
+  ): Promise<ReadonlyMap<string, Counters>> {
+    this.#note(`counters ${name ?? 'host'}`);
+    if (this.#fails('counters')) throw new Error('refused by the test');
+    const space = this.space(name);
+    return new Map(
+      sets.map((set) => {
+        const elements = space.sets?.get(set);
+        if (elements === undefined) throw new Error(`no set ${set}`);
+        const packets = (key: string) => space.packets.get(`${set} ${key}`) ?? 0;
+        return [set, new Map([...elements.keys()].map((key) => [key, packets(key)]))];
+      }),
+    );
   }
 
   async makeLinks(lines: readonly string[]): Promise<void> {

@@ -21,6 +21,7 @@ export type PlainView = {
     network: string;
     vip?: string;
     aliases?: string[];
+    hold?: boolean;
     ports?: [published: number, target: number, protocol: string][];
     tasks: { id: string; node: string; address: string; ready?: boolean; name?: string }[];
   }[];
@@ -48,6 +49,7 @@ export function decodeView(plain: PlainView, nodeId: string): NetworkView {
       serviceName: service.name,
       address: service.vip ?? '',
       aliases: service.aliases ?? [],
+      hold: service.hold ?? false,
       ports: (service.ports ?? []).map(([publishedPort, targetPort, protocol]) => ({
         publishedPort,
         targetPort,
