@@ -15,6 +15,7 @@ import {
   unpack,
 } from './protocol.ts';
 import { ReadBarriers } from './read-barriers.ts';
+import { StateWriter } from './state-writer.ts';
 
 /** One transaction: Swarm's 1.5 MiB, for the same reason: a log entry must not hold up heartbeats. */
 const LARGEST_PROPOSAL_BYTES = 1_536 << 10;
@@ -64,12 +65,18 @@ export class ConsensusClient implements Consensus {
   #closed: Promise<void> | undefined;
   readonly #ended = Promise.withResolvers<void>();
   readonly #started = Promise.withResolvers<string>();
-  #snapshotTimer: Timer | undefined;
+  readonly #stateWriter: StateWriter;
 
   constructor(link: Link<ToNode>, ports: ClientPorts) {
     this.#ports = ports;
     this.#link = link;
     this.#started.promise.catch(() => undefined);
+    this.#stateWriter = new StateWriter({
+      stateMachine: ports.stateMachine,
+      clock: ports.clock,
+      send: (message) => this.#send(message),
+      fatal: ports.fatal,
+    });
     this.#reads = new ReadBarriers({
       clock: ports.clock,
       timeoutMs: ports.readTimeoutMs ?? 3_000,
@@ -186,7 +193,7 @@ export class ConsensusClient implements Consensus {
   /** The other end is gone: nothing more will come. `error`: why, when it was not asked to. */
   ended(error?: Error): void {
     const why = error ?? new ShoalError('unavailable', 'this manager is stopping');
-    this.#snapshotTimer?.cancel();
+    this.#stateWriter.stop();
     this.#tellTimer?.cancel();
     this.#started.reject(why);
     this.#writes.rejectAll(
@@ -236,7 +243,7 @@ export class ConsensusClient implements Consensus {
         this.#takeStatus(event.status);
         break;
       case 'take-snapshot':
-        this.#takeSnapshot();
+        this.#stateWriter.begin(this.#appliedIndex);
         break;
       case 'closed':
         this.ended();
@@ -278,30 +285,6 @@ export class ConsensusClient implements Consensus {
     if (status.leaderSilentMs === undefined) return;
     const heardAtMs = this.#ports.clock.monotonicMs() - status.leaderSilentMs;
     this.#heardAtMs = Math.max(this.#heardAtMs, heardAtMs);
-  }
-
-  /** One chunk a turn, so that a large state is written out beside the daily work. */
-  #takeSnapshot(): void {
-    const index = this.#appliedIndex;
-    const chunks = this.#ports.stateMachine.snapshot()[Symbol.iterator]();
-    this.#send({ kind: 'snapshot-begin', index });
-    const next = () => {
-      try {
-        const { done, value } = chunks.next();
-        if (done === true) {
-          this.#send({ kind: 'snapshot-end', ok: true });
-          return;
-        }
-        // In memory of its own: it is handed over, and may be a view into something larger.
-        this.#send({ kind: 'snapshot-chunk', chunk: new Uint8Array(value) });
-      } catch (error) {
-        this.#send({ kind: 'snapshot-end', ok: false });
-        this.#ports.fatal(error instanceof Error ? error : new Error(messageOf(error)));
-        return;
-      }
-      this.#snapshotTimer = this.#ports.clock.after(0, next);
-    };
-    next();
   }
 
   // ---------------------------------------------------------------------------------------- helpers
