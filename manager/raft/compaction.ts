@@ -2,7 +2,7 @@ export type CompactionPolicy = Readonly<{
   /** A snapshot is due when this many entries were applied since the last one. */
   snapshotEveryEntries: number;
   /**
-   * And when they have at least this part of the last snapshot's bytes; 0.5 when not told. A snapshot
+   * And when they have at least this part of the last snapshot's bytes; 1 when not told. A snapshot
    * writes out the whole state: of a large one each entry would else cost more than all that is
    * done for the entry itself (measured with 120,000 objects: twice as much).
    */
@@ -17,7 +17,7 @@ export const DEFAULT_COMPACTION: CompactionPolicy = {
   trailingEntries: 500,
 };
 
-const LEAST_LOG_RATIO = 0.5;
+const LEAST_LOG_RATIO = 1;
 /** Snapshots up to this size cost too little to wait for more. */
 const SMALL_SNAPSHOT_BYTES = 1 << 20;
 
