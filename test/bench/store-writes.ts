@@ -6,10 +6,13 @@
  *
  *     node test/bench/store-writes.ts [--seconds 4] [--reps 3] [--clients 1,8,64,256]
  *         [--behind 100000] [--snapshot 24000]
+ *     node test/bench/store-writes.ts --burst 32 [--seconds 4] [--reps 3]
  *     node test/bench/store-writes.ts --schedule 10000 [--reps 3]
  *
  * `--clients ''`, `--behind 0` and `--snapshot 0` leave a part out. `--schedule` measures heartbeats only:
- * how much later than due the leader is heard while it places so many tasks.
+ * how much later than due the leader is heard while it places so many tasks. `--burst` measures CPU
+ * only: so many writes every 10 ms, whatever becomes of the ones before, so that what others do on
+ * the machine changes neither the number of writes nor how many share a sync.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -32,6 +35,7 @@ const VALUE_BYTES = 256;
 /** Between two writes whose delays tell of a snapshot: the members are not busy otherwise. */
 const PACE_MS = 2;
 const CONNECTIONS = 8;
+const BURST_MS = 10;
 const script = new URL('./store-member.ts', import.meta.url);
 const { values: options } = parseArgs({
   options: {
@@ -41,6 +45,7 @@ const { values: options } = parseArgs({
     behind: { type: 'string', default: '100000' },
     snapshot: { type: 'string', default: '24000' },
     schedule: { type: 'string', default: '0' },
+    burst: { type: 'string', default: '0' },
   },
 });
 const seconds = Number(options.seconds);
@@ -163,6 +168,7 @@ try {
   await grow(3);
   const leader = await theLeader();
   if (Number(options.schedule) > 0) await heartbeats(leader, Number(options.schedule));
+  else if (Number(options.burst) > 0) await bursts(leader, Number(options.burst));
   else await all(leader);
 } finally {
   await Promise.all(members.map((one) => one.end()));
@@ -217,7 +223,7 @@ async function writes(leader: Member, clients: number, rep: number): Promise<voi
   for (let i = 0; i < 50; i++) await link.write(0);
   const latencies: number[] = [];
   let refused = 0;
-  const cpu = members.reduce((sum, { pid }) => sum + cpuSeconds(pid), 0);
+  const cpu = serverSeconds();
   const own = process.cpuUsage();
   const start = performance.now();
   const end = start + seconds * 1_000;
@@ -246,10 +252,38 @@ async function writes(leader: Member, clients: number, rep: number): Promise<voi
     p90_ms: at(0.9),
     p99_ms: at(0.99),
     max_ms: at(1),
-    cpu_servers: round(members.reduce((sum, { pid }) => sum + cpuSeconds(pid), 0) - cpu),
+    cpu_servers: round(serverSeconds() - cpu),
     cpu_client: round((user + system) / 1e6),
     rep,
   });
+}
+
+/** The first burst's time warms the members up and does not count. */
+async function bursts(leader: Member, count: number): Promise<void> {
+  const link = await Clients.open(leader.port, CONNECTIONS);
+  for (let rep = 0; rep <= reps; rep++) {
+    const cpu = serverSeconds();
+    const start = performance.now();
+    const pending: Promise<number>[] = [];
+    let late = 0;
+    for (let due = start; due < start + seconds * 1_000; due += BURST_MS) {
+      const wait = due - performance.now();
+      if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+      else late++;
+      for (let i = 0; i < count; i++) pending.push(link.write(i));
+    }
+    await Promise.all(pending);
+    if (rep === 0) continue;
+    const micros = ((serverSeconds() - cpu) / pending.length) * 1e6;
+    const elapsed = (performance.now() - start) / 1_000;
+    const n = pending.length;
+    emit('cpu_in_bursts', { n, seconds: round(elapsed), late, cpu_micros: round(micros), rep });
+  }
+  link.close();
+}
+
+function serverSeconds(): number {
+  return members.reduce((sum, { pid }) => sum + cpuSeconds(pid), 0);
 }
 
 /** A follower is away for `entries` writes: from its start until it has applied all of them. */
