@@ -2,6 +2,7 @@ import { AssignmentChange, type AssignmentItem } from '../../shared/gen/shoal/v1
 import type { Network, Node, Service, Task } from '../../shared/gen/shoal/v1/objects.ts';
 import { sameValue } from '../../shared/model/equal.ts';
 import { unreachable } from '../../shared/unreachable.ts';
+import { samplingOf } from '../autoscaler/scaling.ts';
 import type { Change, ChangeBatch, ReadView } from '../store/types.ts';
 import {
   endpointOf,
@@ -20,6 +21,7 @@ import {
   vipOf,
 } from './items.ts';
 import { getOrMake, Needs } from './needs.ts';
+import { Samplings } from './samplings.ts';
 
 /** Who is told that an item may have changed for a node; called within the commit. */
 export interface TouchSink {
@@ -52,6 +54,7 @@ export class AssignmentIndex {
   readonly #servicesOn = new Map<string, Set<string>>();
   readonly #tasksOn = new Map<string, Set<string>>();
   readonly #ingress = new Set<string>();
+  readonly #samplings: Samplings;
   readonly #encoded = new Map<string, Uint8Array>();
   #encodedBytes = 0;
 
@@ -64,11 +67,13 @@ export class AssignmentIndex {
     this.#view = view;
     this.#sink = sink;
     this.#isDraining = isDraining;
+    this.#samplings = new Samplings(view, (nodeId, key) => sink.touch(nodeId, key));
     for (const network of view.all('network')) {
       if (isIngress(network)) this.#ingress.add(network.id);
     }
     for (const service of view.all('service')) {
       for (const id of networksWithVip(service)) member(this.#servicesOn, id, service.id);
+      this.#samplings.changed(service.id, undefined, service);
     }
     for (const task of view.all('task')) if (isHeld(task)) this.#hold(task, undefined);
   }
@@ -113,6 +118,7 @@ export class AssignmentIndex {
     for (const task of this.#view.tasksOfNode(nodeId)) if (isKnown(task)) yield keyOf.task(task.id);
     for (const id of this.#secrets.thingsOf(nodeId)) yield keyOf.secret(id);
     for (const id of this.#configs.thingsOf(nodeId)) yield keyOf.config(id);
+    for (const id of this.#samplings.servicesOf(nodeId)) yield keyOf.sampling(id);
     const followed = this.#followedBy(nodeId);
     for (const id of followed) yield* this.#keysOn(id);
     if (this.#ingress.size > 0) {
@@ -169,6 +175,8 @@ export class AssignmentIndex {
         return this.#secrets.has(nodeId, first);
       case 'config':
         return this.#configs.has(nodeId, first);
+      case 'sampling':
+        return this.#samplings.has(nodeId, first);
       case 'host':
         return this.#ingress.size > 0 || this.#networks.share(nodeId, first);
       default:
@@ -190,6 +198,10 @@ export class AssignmentIndex {
       case 'config': {
         const value = this.#view.get('config', first);
         return value && { $case: 'config', value };
+      }
+      case 'sampling': {
+        const value = samplingOf(this.#view.get('service', first));
+        return value && { $case: 'sampling', value };
       }
       case 'host': {
         const node = this.#view.get('node', first);
@@ -279,6 +291,7 @@ export class AssignmentIndex {
     for (const id of needs.configs) {
       if (this.#configs.add(nodeId, id)) sink?.touch(nodeId, keyOf.config(id));
     }
+    this.#samplings.hold(task);
     for (const id of needs.networks) {
       member(this.#tasksOn, id, task.id);
       if (this.#networks.add(nodeId, id) && sink !== undefined) this.#followChanged(nodeId, id);
@@ -296,6 +309,7 @@ export class AssignmentIndex {
     for (const id of needs.configs) {
       if (this.#configs.remove(nodeId, id)) this.#sink.touch(nodeId, keyOf.config(id));
     }
+    if (now?.nodeId !== nodeId || now.serviceId !== task.serviceId) this.#samplings.release(task);
     for (const id of needs.networks) {
       if (this.#networks.remove(nodeId, id)) this.#followChanged(nodeId, id);
       if (still?.has(id) !== true) unmember(this.#tasksOn, id, task.id);
@@ -339,6 +353,7 @@ export class AssignmentIndex {
       if (network !== undefined && sameValue(face(before), face(after))) continue;
       this.#networkTouched(networkId, keyOf.vip(networkId, serviceId));
     }
+    if (this.#samplings.changed(serviceId, before, after)) this.#forget(keyOf.sampling(serviceId));
   }
 
   #networkChanged(id: string, after: Network | undefined): void {
@@ -397,6 +412,7 @@ function sameNeeds(before: Task | undefined, after: Task | undefined): boolean {
   const [was, is] = [before.spec?.container, after.spec?.container];
   return (
     before.nodeId === after.nodeId &&
+    before.serviceId === after.serviceId &&
     sameValue(before.networks, after.networks) &&
     sameValue(was?.secrets, is?.secrets) &&
     sameValue(was?.configs, is?.configs)

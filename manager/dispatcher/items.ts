@@ -15,6 +15,7 @@ import {
 } from '../../shared/gen/shoal/v1/objects.ts';
 import { sameValue } from '../../shared/model/equal.ts';
 import { isTerminal, isWanted } from '../../shared/model/task-state.ts';
+import { holdsConnections } from '../autoscaler/scaling.ts';
 
 // What the single items of a node's set are made of. Each is a function of the objects it names, so
 // that every manager shows the same at the same store index.
@@ -27,6 +28,7 @@ export const keyOf = {
   vip: (networkId: string, serviceId: string) => `vip/${networkId}/${serviceId}`,
   endpoint: (networkId: string, taskId: string) => `endpoint/${networkId}/${taskId}`,
   host: (nodeId: string) => `host/${nodeId}`,
+  sampling: (serviceId: string) => `sampling/${serviceId}`,
 } as const;
 
 export type ParsedKey = Readonly<{ kind: string; first: string; second: string }>;
@@ -132,7 +134,7 @@ export function vipOf(service: Service, network: Network): ServiceVip | undefine
     address: withoutPrefix(vip.address),
     aliases: attachments.filter(({ target }) => isMine(target)).flatMap(({ aliases }) => aliases),
     ports: isIngress(network) ? (service.endpoint?.ports.filter(isIngressPort) ?? []) : [],
-    hold: false,
+    hold: holdsConnections(service),
   };
 }
 

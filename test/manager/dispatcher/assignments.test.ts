@@ -8,6 +8,7 @@ import { keyOf } from '../../../manager/dispatcher/items.ts';
 import { Store } from '../../../manager/store/store.ts';
 import { createAction, removeAction, updateAction } from '../../../manager/store/tables.ts';
 import type { TableName, Tables } from '../../../manager/store/types.ts';
+import type { AutoscaleSpec } from '../../../shared/gen/shoal/v1/autoscale.ts';
 import { AssignmentChange, type AssignmentItem } from '../../../shared/gen/shoal/v1/dispatcher.ts';
 import {
   type Node,
@@ -26,10 +27,19 @@ import {
   taskFixture,
 } from '../../support/objects.ts';
 import { applyDirect } from '../../support/store.ts';
+import type { MessageInitShape } from '../../support/types.ts';
 
 const NODES = ['n1', 'n2', 'n3'];
 const NETWORKS = ['a', 'b', 'ingress'];
 const SERVICES = ['s1', 's2'];
+
+/** Measured in other ways, and not at all. */
+const AUTOSCALE = [
+  { max: 3 },
+  { max: 3, min: 0, metrics: [{ kind: { $case: 'requests' as const, value: { perReplica: 5 } } }] },
+  { max: 3, metrics: [{ kind: { $case: 'http' as const, value: { url: 'http://x' } } }] },
+  { max: 3, mode: 'off' },
+];
 
 type Mirror = Map<string, AssignmentItem>;
 
@@ -81,6 +91,7 @@ const stepArbitrary = fc.oneof(
     id: fc.constantFrom(...SERVICES),
     vips: fc.subarray(NETWORKS),
     alias: fc.constantFrom('one', 'two'),
+    autoscale: fc.constantFrom(undefined, ...AUTOSCALE),
   }),
   fc.record({
     kind: fc.constant('network' as const),
@@ -151,6 +162,7 @@ function actionOf(store: Store, step: Step) {
       const spec = {
         name: step.id,
         task: { networks: [{ target: 'a', aliases: [step.alias] }] },
+        ...(step.autoscale && { autoscale: step.autoscale }),
       };
       return put(store, 'service', serviceFixture({ id: step.id, endpoint, spec }));
     }
@@ -413,4 +425,59 @@ test('followers() names the nodes that are shown a network’s endpoints', (t) =
   t.deepEqual([...index.followers(['a', 'b'])].sort(), ['n1', 'n2']);
   t.deepEqual([...index.followers(['nobody'])], []);
   t.deepEqual([...index.followers(['a', 'ingress'])].sort(), NODES, 'all serve published ports');
+});
+
+test('the nodes of a service that follows its load measure what its metrics need', (t) => {
+  const service = serviceFixture({ id: 'svc', spec: { name: 'web' } });
+  const tasks = [running({ id: 't1', nodeId: 'n1' }), running({ id: 't2', nodeId: 'n2' })];
+  const { store, index, touches } = indexOf({ services: [service], tasks });
+  const scale = (autoscale: MessageInitShape<typeof AutoscaleSpec> | undefined) => {
+    touches.length = 0;
+    const { id } = service;
+    const spec = { name: 'web', ...(autoscale && { autoscale }) };
+    applyDirect(store, [put(store, 'service', serviceFixture({ id, spec }))]);
+  };
+  const item = (nodeId: string) => index.item(nodeId, 'sampling/svc')?.item?.value;
+  scale({ max: 3, mode: 'recommend' });
+  t.deepEqual(touches, ['n1 sampling/svc', 'n2 sampling/svc']);
+  t.deepEqual(item('n1'), { serviceId: 'svc', resources: true, requests: false });
+  t.is(item('n3'), undefined);
+  scale({ max: 3, metrics: [{ kind: { $case: 'connections', value: { perReplica: 5 } } }] });
+  t.deepEqual(touches, ['n1 sampling/svc', 'n2 sampling/svc']);
+  t.deepEqual(item('n2'), { serviceId: 'svc', resources: false, requests: true });
+  touches.length = 0;
+  const ended = { state: TaskState.COMPLETE, healthy: false };
+  const stored = store.get('task', 't1');
+  applyDirect(store, [put(store, 'task', running({ ...stored, status: ended }))]);
+  t.true(touches.includes('n1 sampling/svc'));
+  t.is(item('n1'), undefined);
+  scale(undefined);
+  t.deepEqual(touches, ['n2 sampling/svc']);
+  t.is(item('n2'), undefined);
+});
+
+test('connections are held for a service that may go to none, as long as it may', (t) => {
+  const service = (autoscale: MessageInitShape<typeof AutoscaleSpec> | undefined) =>
+    serviceFixture({
+      id: 'svc',
+      endpoint: { virtualIps: [{ networkId: 'net', address: '10.0.0.2/24' }] },
+      spec: { name: 'web', ...(autoscale && { autoscale }) },
+    });
+  const { store, index, touches } = indexOf({
+    services: [service(undefined)],
+    tasks: [running({ id: 't1', nodeId: 'n1' })],
+  });
+  const after = (autoscale: MessageInitShape<typeof AutoscaleSpec> | undefined) => {
+    touches.length = 0;
+    applyDirect(store, [put(store, 'service', service(autoscale))]);
+    const item = index.item('n1', 'vip/net/svc')?.item;
+    const hold = item?.$case === 'vip' ? item.value.hold : undefined;
+    return { hold, isTold: touches.includes('n1 vip/net/svc') };
+  };
+  t.deepEqual(after({ max: 3, min: 0 }), { hold: true, isTold: true });
+  t.deepEqual(after({ max: 4, min: 0 }), { hold: true, isTold: false });
+  t.deepEqual(after({ max: 4, min: 1 }), { hold: false, isTold: true });
+  t.deepEqual(after({ max: 4, min: 0, mode: 'recommend' }), { hold: false, isTold: false });
+  t.deepEqual(after({ max: 4, min: 0, mode: 'active' }), { hold: true, isTold: true });
+  t.deepEqual(after(undefined), { hold: false, isTold: true });
 });
