@@ -31,19 +31,21 @@ const USAGE = `shoal [--host unix:///path] [--format table|json] COMMAND
 
   info
   swarm init [--advertise-addr ADDRESS]   swarm join --token TOKEN HOST:PORT   swarm join-token worker|manager   swarm leave [--force]
-  node ls
+  node ls [--stale]
   service create [--name N] [--replicas N] [--mode replicated|global] [--network N]... [--publish 8080:80]... [--env K=V]...
                  [--label K=V]... [--constraint C]... [--limit-memory 64m] [--limit-cpu 0.5] [--detach] IMAGE [-- COMMAND...]
-  service ls | ps SERVICE | scale SERVICE=N... | rm SERVICE... | logs [--follow] [--tail N] SERVICE
-  network ls | create NAME | rm NAME...
+  service ls [--stale] | ps [--stale] SERVICE | scale SERVICE=N... | rm SERVICE... | logs [--follow] [--tail N] SERVICE
+  network ls [--stale] | create NAME | rm NAME...
   ps [--all]
   image ls | load FILE
   cluster backup FILE [--passphrase-file F]
   cluster restore FILE [--passphrase-file F] [--advertise-addr ADDRESS]   on a host that is in no cluster
 
+--stale: what this manager knows, without asking a leader; for clusters that have none.
 The daemon is the one of --host, else of DOCKER_HOST, else unix:///run/shoal/shoal.sock.
 `;
 const DEFAULT_HOST = 'unix:///run/shoal/shoal.sock';
+const STALE_COMMANDS = ['node ls', 'service ls', 'service ps', 'network ls'];
 const POLL_MS = 200;
 const CONVERGE_WITHIN_MS = 300_000;
 
@@ -69,6 +71,7 @@ const OPTIONS = {
   'advertise-addr': { type: 'string' },
   force: { type: 'boolean' },
   'passphrase-file': { type: 'string' },
+  stale: { type: 'boolean' },
 } as const;
 
 type Flags = ReturnType<typeof parse>['values'];
@@ -86,8 +89,10 @@ async function run(args: string[]): Promise<void> {
     process.stdout.write(USAGE);
     return;
   }
-  const engine = new Engine(flags.host ?? process.env.DOCKER_HOST ?? DEFAULT_HOST);
   const [noun = '', verb = '', ...rest] = positionals;
+  const mayBeStale = STALE_COMMANDS.includes(`${noun} ${verb}`);
+  if (flags.stale && !mayBeStale) throw new UsageError('--stale is for lists only');
+  const engine = new Engine(flags.host ?? process.env.DOCKER_HOST ?? DEFAULT_HOST, flags.stale);
   switch (`${noun} ${verb}`.trim()) {
     case 'info':
       return info(engine, flags);

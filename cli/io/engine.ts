@@ -16,8 +16,14 @@ export class EngineError extends Error {
 export class Engine {
   readonly #target: { socketPath: string } | { host: string; port: number };
 
-  /** `unix:///path` or `tcp://host:port`. Throws for other forms. */
-  constructor(url: string) {
+  readonly #staleReads: boolean;
+
+  /**
+   * `unix:///path` or `tcp://host:port`; throws for other forms. `staleReads`: what `get` asks of the cluster
+   * may be answered by this host's manager alone, without a leader.
+   */
+  constructor(url: string, staleReads = false) {
+    this.#staleReads = staleReads;
     const socket = /^unix:\/\/(\/.*)$/.exec(url)?.[1];
     const tcp = /^tcp:\/\/([^:/]+):(\d+)$/.exec(url);
     if (socket !== undefined) this.#target = { socketPath: socket };
@@ -29,9 +35,12 @@ export class Engine {
   }
 
   async get<T>(path: string, filters?: Readonly<Record<string, readonly string[]>>): Promise<T> {
-    const query =
-      filters === undefined ? '' : `?filters=${encodeURIComponent(JSON.stringify(filters))}`;
-    return (await this.#json('GET', `${path}${query}`)) as T;
+    const query = [
+      ...(filters === undefined ? [] : [`filters=${encodeURIComponent(JSON.stringify(filters))}`]),
+      ...(this.#staleReads ? ['stale=1'] : []),
+    ].join('&');
+    const mark = query === '' ? '' : path.includes('?') ? '&' : '?';
+    return (await this.#json('GET', `${path}${mark}${query}`)) as T;
   }
 
   async post<T>(path: string, body?: unknown): Promise<T> {
