@@ -20,7 +20,11 @@ need cc gcc
 need busybox busybox-static
 need tini tini
 if [ ! -e /usr/include/stdio.h ]; then missing="$missing libc6-dev"; fi
-if [ "${1:-}" = --test ]; then need docker-registry docker-registry; fi
+if [ "${1:-}" = --test ]; then
+  need docker-registry docker-registry
+  need redis-server redis-server
+  need nats-server nats-server
+fi
 case ${1:-} in --test | --demo) need wrk wrk ;; esac
 
 if [ -n "$missing" ]; then

@@ -77,6 +77,7 @@ export class RedisConnection implements Connection {
 
   /** A server that did not answer in time is asked on a new connection: its late answers would be taken for others. */
   async whileOpen<T>(signal: AbortSignal, work: (call: RedisCall) => Promise<T>): Promise<T> {
+    signal.throwIfAborted();
     const onAbort = () => {
       if (isShoalError(signal.reason, 'deadline-exceeded')) this.close();
     };

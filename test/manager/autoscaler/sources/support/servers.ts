@@ -1,0 +1,150 @@
+// Debian's redis-server and nats-server, each on a free port of 127.0.0.1 with a folder of its own under /tmp.
+
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
+const UP_WITHIN_MS = 20_000;
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const server = createServer();
+  server.once('error', reject);
+  server.listen(0, '127.0.0.1', () => {
+    const address = server.address();
+    server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+  });
+  return promise;
+}
+
+/** Waits until `check` holds, at most `withinMs`. */
+export async function soon(check: () => boolean | Promise<boolean>, withinMs = UP_WITHIN_MS) {
+  const untilMs = performance.now() + withinMs;
+  while (!(await check())) {
+    if (performance.now() > untilMs) throw new Error('it does not happen');
+    await delay(20);
+  }
+}
+
+function answers(port: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connect(port, '127.0.0.1');
+  socket.once('connect', () => {
+    socket.destroy();
+    resolve(true);
+  });
+  socket.once('error', () => resolve(false));
+  return promise;
+}
+
+/** A server of its own that can be killed, stopped for a while, and started again on the same port and data. */
+export class TestServer {
+  readonly port: number;
+  readonly dir: string;
+  readonly #command: string;
+  readonly #args: readonly string[];
+  #child: ChildProcess | undefined;
+
+  private constructor(command: string, port: number, dir: string, args: readonly string[]) {
+    this.#command = command;
+    this.port = port;
+    this.dir = dir;
+    this.#args = args;
+  }
+
+  static async redis(...options: readonly string[]): Promise<TestServer> {
+    const [port, dir] = [await freePort(), folder()];
+    const where = options.includes('--tls-port') ? [] : ['--port', String(port)];
+    const own = ['--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'yes'];
+    const filled = options.map((option) => option.replaceAll('PORT', String(port)));
+    return await TestServer.#started('redis-server', port, dir, [...where, ...own, ...filled]);
+  }
+
+  static async nats(...options: readonly string[]): Promise<TestServer> {
+    const [port, dir] = [await freePort(), folder()];
+    const own = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', dir];
+    return await TestServer.#started('nats-server', port, dir, [...own, ...options]);
+  }
+
+  static async #started(command: string, port: number, dir: string, args: readonly string[]) {
+    const server = new TestServer(command, port, dir, args);
+    await server.start();
+    return server;
+  }
+
+  async start(): Promise<void> {
+    this.#child = spawn(this.#command, this.#args, { stdio: 'ignore' });
+    await soon(() => answers(this.port));
+  }
+
+  /** With SIGKILL: nothing is said to clients. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    child.once('exit', () => resolve());
+    child.kill('SIGKILL');
+    await promise;
+  }
+
+  pause(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  async remove(): Promise<void> {
+    await this.kill();
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** A root certificate and the files of a certificate that it made for `name`. */
+export function testCertificate(name: string): {
+  ca: string;
+  cert: string;
+  key: string;
+  dir: string;
+} {
+  const dir = folder();
+  const at = (file: string) => join(dir, file);
+  const openssl = (...args: string[]) => execFileSync('openssl', args, { stdio: 'pipe' });
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+  openssl(
+    'req',
+    '-x509',
+    ...curve,
+    '-subj',
+    '/CN=test root',
+    '-keyout',
+    at('ca.key'),
+    '-out',
+    at('ca.pem'),
+  );
+  openssl(
+    'req',
+    ...curve.slice(0, 5),
+    '-subj',
+    `/CN=${name}`,
+    '-keyout',
+    at('key.pem'),
+    '-out',
+    at('csr.pem'),
+  );
+  writeFileSync(at('ext'), `subjectAltName=DNS:${name}\n`);
+  openssl(
+    ...['x509', '-req', '-in', at('csr.pem'), '-CA', at('ca.pem'), '-CAkey', at('ca.key')],
+    ...['-CAcreateserial', '-days', '2', '-extfile', at('ext'), '-out', at('cert.pem')],
+  );
+  return { ca: at('ca.pem'), cert: at('cert.pem'), key: at('key.pem'), dir };
+}
+
+function folder(): string {
+  return mkdtempSync(join(tmpdir(), 'shoal-source-'));
+}
