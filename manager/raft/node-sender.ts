@@ -3,9 +3,9 @@ import type { NodeStorage, PeerTransport } from './ports.ts';
 import type { Message, RaftId, SnapshotRequest } from './types.ts';
 
 /**
- * How long a message that nobody's answer waits for may lie, so that it travels with the next one: of
- * one write after another every member then hears once, not twice. Below the 5 ms by which the loops
- * of a manager collect changes.
+ * How long a message that nobody's answer waits for may lie, so that the next one can take its place:
+ * of one write after another every member then hears, and answers, once and not twice. Below the 5 ms
+ * by which the loops of a manager collect changes.
  */
 const LINGER_MS = 4;
 
@@ -20,6 +20,8 @@ export type SenderPorts = Readonly<{
 /** Sends what the core has for the other members, and decides when it leaves. */
 export class NodeSender {
   readonly #ports: SenderPorts;
+  /** Of each member the newest that may linger. */
+  readonly #held = new Map<RaftId, Message>();
   #lingering: Timer | undefined;
 
   constructor(ports: SenderPorts) {
@@ -28,25 +30,37 @@ export class NodeSender {
 
   send(messages: readonly Message[]): void {
     if (messages.length === 0) return;
-    const { clock, transport } = this.#ports;
+    if (messages.every(canLinger)) {
+      for (const message of messages) this.#held.set(message.to, message);
+      this.#lingering ??= this.#ports.clock.after(LINGER_MS, () => this.#release());
+      return;
+    }
+    // The next append tells all that the one held does, and its answer answers both.
+    for (const { type, to } of messages) if (type === 'append') this.#held.delete(to);
+    this.#sendHeld();
+    const { transport } = this.#ports;
     for (const message of messages) {
       if (message.type === 'snapshot') this.#sendSnapshot(message);
       else transport.send(message);
     }
-    if (messages.every(canLinger)) {
-      this.#lingering ??= clock.after(LINGER_MS, () => {
-        this.#lingering = undefined;
-        transport.flush();
-      });
-      return;
-    }
-    this.stop();
     transport.flush();
   }
 
   stop(): void {
+    this.#held.clear();
     this.#lingering?.cancel();
     this.#lingering = undefined;
+  }
+
+  #release(): void {
+    this.#lingering = undefined;
+    this.#sendHeld();
+    this.#ports.transport.flush();
+  }
+
+  #sendHeld(): void {
+    for (const message of this.#held.values()) this.#ports.transport.send(message);
+    this.stop();
   }
 
   #sendSnapshot(message: SnapshotRequest): void {
