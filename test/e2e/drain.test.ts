@@ -1,39 +1,17 @@
 // No request is lost while tasks of a service come and go: clients outside ask the published port of every host, a
 // client task asks the virtual address, each request by a new connection.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import { askHosts, type Report } from './support/ask-hosts.ts';
 import { type Host, type TaskView, TestCluster, until } from './support/cluster.ts';
 
 const cluster = new TestCluster('e2e-drn');
 test.before(() => cluster.up());
 test.after.always(() => cluster.down());
 
-const ASKER = fileURLToPath(new URL('support/asker.ts', import.meta.url));
 const PATH = '/cgi-bin/index.cgi';
 // One that is up has to answer: a process that runs need not listen yet.
 const HEALTH = `--health-interval 500ms --health-retries 20`;
 const HEALTH_CMD = `timeout 2 wget -q -O /dev/null http://127.0.0.1${PATH}`;
-
-type Report = Readonly<{ asked: number; failed: readonly unknown[] }>;
-
-/** Asks the published port of every host until told to end. */
-function askHosts(from: Host): () => Promise<Report> {
-  const urls = cluster.hosts.map(({ address }) => `http://${address}:8090${PATH}`);
-  const child = spawn(
-    fileURLToPath(new URL('../../deploy/local-cluster', import.meta.url)),
-    ['exec', '--name', cluster.name, '--host', from.name, '--', process.execPath, ASKER, ...urls],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  );
-  const said = text(child.stdout);
-  return async () => {
-    child.stdin.end();
-    await once(child, 'exit');
-    return JSON.parse(await said);
-  };
-}
 
 /** Asks the virtual address from within the network. */
 async function askVip(client: TaskView, vip: string): Promise<() => Promise<Report>> {
@@ -95,7 +73,7 @@ test.serial('updates, scaling and draining a node lose no request', async (t) =>
     return code === 0;
   });
 
-  const endHosts = askHosts(cluster.host(1));
+  const endHosts = askHosts(cluster, cluster.host(1), cluster.hosts, `8090${PATH}`);
   const endVip = await askVip(client, vip);
   const step = async (what: string, doIt: () => Promise<unknown>) => {
     const startedMs = Date.now();

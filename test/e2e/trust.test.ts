@@ -1,39 +1,17 @@
 // The root certificate changes while a service answers and a manager is off; tokens change.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { text } from 'node:stream/consumers';
-import { fileURLToPath } from 'node:url';
 import test from 'ava';
+import { askHosts } from './support/ask-hosts.ts';
 import { type Host, TestCluster, until } from './support/cluster.ts';
 
 const cluster = new TestCluster('e2e-tls');
 test.before(() => cluster.up(3, 3));
 test.after.always(() => cluster.down());
 
-const LOCAL_CLUSTER = fileURLToPath(new URL('../../deploy/local-cluster', import.meta.url));
-const ASKER = fileURLToPath(new URL('support/asker.ts', import.meta.url));
-
-type Report = Readonly<{ asked: number; failed: readonly unknown[] }>;
 type Swarm = Readonly<{
   RootRotationInProgress: boolean;
   TLSInfo: Readonly<{ TrustRoot: string }>;
   JoinTokens: Readonly<{ Worker: string; Manager: string }>;
 }>;
-
-function askHosts(from: Host, hosts: readonly Host[]): () => Promise<Report> {
-  const urls = hosts.map(({ address }) => `http://${address}:8090/`);
-  const child = spawn(
-    LOCAL_CLUSTER,
-    ['exec', '--name', cluster.name, '--host', from.name, '--', process.execPath, ASKER, ...urls],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
-  );
-  const said = text(child.stdout);
-  return async () => {
-    child.stdin.end();
-    await once(child, 'exit');
-    return JSON.parse(await said);
-  };
-}
 
 async function swarmAt(host: Host): Promise<Swarm> {
   const { status, body, text: said } = await cluster.api(host, 'GET', '/swarm');
@@ -79,7 +57,7 @@ test.serial('the root is rotated under load, and a manager that was off comes ba
       ({ Description, Status }) => Description.Hostname === 'h3' && Status.State === 'down',
     ),
   );
-  const ended = askHosts(h1, [h1, h2]);
+  const ended = askHosts(cluster, h1, [h1, h2], '8090/');
   await cluster.ok(h1, 'swarm ca --rotate -d');
   const after = await rotated(h1, before);
   const report = await ended();
