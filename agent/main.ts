@@ -44,6 +44,7 @@ import { MemberSide } from './node/member-side.ts';
 import { NodeMembership } from './node/membership.ts';
 import type { NodeRecord } from './node/record.ts';
 import { CertificateKeeper } from './node/renewal.ts';
+import { cgroupMounts } from './runtime/io/cgroup-files.ts';
 import { ContainerdClient } from './runtime/io/containerd.ts';
 import { containerdCommand, waitReady } from './runtime/io/containerd-daemon.ts';
 import { ContainerdRuntime } from './runtime/runtime.ts';
@@ -51,6 +52,8 @@ import { shimGroups } from './runtime/shim-group.ts';
 import { grpcManagerLink } from './session/io/manager-link.ts';
 import { ManagerDirectory } from './session/managers.ts';
 import { AgentSession } from './session/session.ts';
+import { ContainerReader } from './signals/io/container-reader.ts';
+import { Signals } from './signals/signals.ts';
 import { SERVICE_ID_LABEL } from './task/container-config.ts';
 import { HealthBook } from './task/health-book.ts';
 import { assignmentFile } from './task/io/assignment-file.ts';
@@ -326,6 +329,15 @@ async function startSide(
     address: advertised.host,
   });
   identity.onChange(() => session.describe(description()));
+  const signals = new Signals({
+    measured: () => tasks.measured(),
+    reader: new ContainerReader(cgroupMounts(), flags.cgroupParent),
+    pidOf: async (id) => (await container.resolve(RUNTIME).get(id))?.state.pid || undefined,
+    meter: dataPlane,
+    send: (samples) => session.sample(samples),
+    clock,
+    log: log.with({ part: 'signals' }),
+  });
   const publisher = new LogPublisher({
     runtime: container.resolve(RUNTIME),
     session,
@@ -351,6 +363,7 @@ async function startSide(
     tasks,
     dataPlane,
     publishLogs: (change) => publisher.handle(change),
+    signals,
     renew,
     dismissed: () => {
       container

@@ -180,7 +180,7 @@ export class NetworkController implements DataPlane, TrafficMeter {
   }
 
   get isHolding(): boolean {
-    return this.#traffic.isHolding(this.#namespaces.slices(), this.#tasks.usedNetworks());
+    return this.#traffic.isHolding(this.#namespaces.slices());
   }
 
   async knocks(): Promise<readonly Knocking[]> {

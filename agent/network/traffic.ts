@@ -49,9 +49,9 @@ export class TrafficReader {
     return totals;
   }
 
-  /** Whether something is held where it can be tried. */
-  isHolding(slices: readonly NetworkSlice[], used: ReadonlySet<string>): boolean {
-    return heldPlaces(slices, used).length > 0;
+  /** Whether something is held, on any network. */
+  isHolding(slices: readonly NetworkSlice[]): boolean {
+    return slices.some((slice) => heldAddresses(slice).size > 0 || heldPorts(slice).size > 0);
   }
 
   /** Totals of tries, by place and element, with the service that each is for. */

@@ -45,6 +45,8 @@ export type MemberSideDeps = Readonly<{
   tasks: TaskManager;
   dataPlane: DataPlane;
   publishLogs(change: LogSubscriptionChange): void;
+  /** Measures tasks, and tells who waits for services that have none. */
+  signals: { refresh(): void; close(): Promise<void> };
   certificates: Pick<CertificateKeeper, 'told' | 'refused' | 'run'>;
   /** The TLS key on this disk is locked by it; undefined: by none. */
   lockBy(key: Uint8Array | undefined): Promise<void>;
@@ -95,7 +97,10 @@ export class MemberSide implements ClusterSide {
   /** For the session: what comes from the managers goes to who needs it. */
   static handler(side: () => MemberSide): SessionHandler {
     return {
-      assignments: (change) => side().#deps.tasks.assignments(change),
+      assignments: (change) => {
+        side().#deps.tasks.assignments(change);
+        side().#deps.signals.refresh();
+      },
       update: (update) => side().#update(update),
       logs: (change) => side().#deps.publishLogs(change),
       connected: (isConnected) => {
@@ -112,10 +117,13 @@ export class MemberSide implements ClusterSide {
 
   /** Adopts what runs here, then opens the session. */
   async start(): Promise<void> {
-    const { session, tasks, dataPlane, certificates, log } = this.#deps;
+    const { session, tasks, dataPlane, certificates, signals, log } = this.#deps;
     if (this.#record.role === 'manager') this.#runManager();
     await tasks.adopt();
-    dataPlane.onApplied((revision) => session.applied(revision));
+    dataPlane.onApplied((revision) => {
+      session.applied(revision);
+      signals.refresh();
+    });
     session.start();
     const { signal } = this.#ending;
     this.#background = Promise.all(
@@ -177,10 +185,11 @@ export class MemberSide implements ClusterSide {
   }
 
   async tearDown(): Promise<void> {
-    const { session, tasks, dataPlane } = this.#deps;
+    const { session, tasks, dataPlane, signals } = this.#deps;
     await session.goodbye('leaving the cluster');
     this.#ending.abort();
     await this.#background; // a change of role that is under way ends first
+    await signals.close();
     await session.close();
     await tasks.removeAll();
     await dataPlane.removeAll();
@@ -190,9 +199,10 @@ export class MemberSide implements ClusterSide {
   }
 
   async close(): Promise<void> {
-    const { session, dataPlane } = this.#deps;
+    const { session, dataPlane, signals } = this.#deps;
     this.#ending.abort();
     await this.#background;
+    await signals.close();
     await session.close();
     await dataPlane.close();
     await this.#manager?.stop();

@@ -1,5 +1,6 @@
 import { type Clock, sleep, type Timer } from '../../shared/clock.ts';
 import { isShoalError, messageOf, NodeRemovedError, ShoalError } from '../../shared/errors.ts';
+import type { TaskSamples } from '../../shared/gen/shoal/v1/autoscale.ts';
 import type {
   AgentMessage,
   ManagerMessage,
@@ -13,6 +14,7 @@ import { type Random, randomInt } from '../../shared/random.ts';
 import { AssignmentJoiner } from './joiner.ts';
 import type { ManagerDirectory } from './managers.ts';
 import { ReportQueue } from './reports.ts';
+import { newest } from './samples.ts';
 import type { Session, SessionHandler } from './types.ts';
 
 /** One stream to one manager. */
@@ -108,6 +110,10 @@ export class AgentSession implements Session {
     if (revision === this.#applied) return;
     this.#applied = revision;
     this.#current?.beatSoon();
+  }
+
+  sample(samples: TaskSamples): void {
+    this.#current?.sample(samples);
   }
 
   async publishLogs(
@@ -208,6 +214,8 @@ class OpenSession {
   readonly #stream: SessionStream;
   readonly #joiner = new AssignmentJoiner();
   #outgoing: AgentMessage[] = [];
+  #samples: TaskSamples | undefined;
+  #isSampling = false;
   #sending: Promise<void> = Promise.resolve();
   #beat: Timer | undefined;
   #soonBeat: Timer | undefined;
@@ -257,6 +265,28 @@ class OpenSession {
     if (!this.wasWelcome) return;
     const value = this.#reports.next();
     if (value !== undefined) this.say({ message: { $case: 'report', value } });
+  }
+
+  /** One message of samples is under way at a time: a manager that is slow to read gets fewer, never older ones. */
+  sample(samples: TaskSamples): void {
+    if (!this.wasWelcome || this.#isOver) return;
+    this.#samples = newest(this.#samples, samples);
+    if (!this.#isSampling) void this.#sendSamples();
+  }
+
+  async #sendSamples(): Promise<void> {
+    this.#isSampling = true;
+    try {
+      while (this.#samples !== undefined) {
+        const value = this.#samples;
+        this.#samples = undefined;
+        await this.sayNow({ message: { $case: 'samples', value } });
+      }
+    } catch (error) {
+      this.#fail(messageOf(error));
+    } finally {
+      this.#isSampling = false;
+    }
   }
 
   say(message: AgentMessage): void {

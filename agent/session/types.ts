@@ -1,3 +1,4 @@
+import type { TaskSamples } from '../../shared/gen/shoal/v1/autoscale.ts';
 import type {
   Assignments,
   LogSubscriptionChange,
@@ -30,6 +31,8 @@ export interface Session {
   report(change: TaskStatusChange): void;
   describe(description: NodeDescription): void;
   applied(revision: number): void;
+  /** Sent at once or not at all: without a session they are dropped, and behind others only the newest are kept. */
+  sample(samples: TaskSamples): void;
   publishLogs(
     subscriptionId: string,
     messages: AsyncIterable<LogMessage>,

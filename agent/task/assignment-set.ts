@@ -1,4 +1,8 @@
-import type { AssignmentItem, Assignments } from '../../shared/gen/shoal/v1/dispatcher.ts';
+import type {
+  AssignmentItem,
+  Assignments,
+  Sampling,
+} from '../../shared/gen/shoal/v1/dispatcher.ts';
 import type { Config, Secret, Task } from '../../shared/gen/shoal/v1/objects.ts';
 import type { NetworkView } from '../network/types.ts';
 
@@ -12,6 +16,9 @@ export type AssignmentDiff = Readonly<{
   removedTasks: readonly string[];
   networkChanged: boolean;
 }>;
+
+/** Nor do they lie on a disk: two are for no other eyes, and nothing is measured without a manager to tell. */
+const NOT_OF_NETWORKS = /^(secret|config|sampling)\//;
 
 /**
  * All a node was told, by key. Two sets with the same keys and items are equal, whatever the messages
@@ -36,7 +43,7 @@ export class AssignmentSet {
       if (item === undefined) this.#items.delete(key);
       else this.#items.set(key, item);
       if (!key.startsWith('task/')) {
-        networkChanged ||= !key.startsWith('secret/') && !key.startsWith('config/');
+        networkChanged ||= !NOT_OF_NETWORKS.test(key);
       } else if (item?.item?.$case === 'task') {
         tasks.push(item.item.value);
       } else {
@@ -71,6 +78,11 @@ export class AssignmentSet {
     return this.#get('config', `config/${id}`);
   }
 
+  /** What is to be measured, by service. */
+  samplings(): ReadonlyMap<string, Sampling> {
+    return new Map(this.#all('sampling'));
+  }
+
   networkName(id: string): string {
     return this.#get('network', `network/${id}`)?.spec?.name ?? id;
   }
@@ -93,7 +105,7 @@ export class AssignmentSet {
    */
   forDisk(): Assignments {
     const changes = [...this.#items]
-      .filter(([key]) => !key.startsWith('secret/') && !key.startsWith('config/'))
+      .filter(([key]) => !NOT_OF_NETWORKS.test(key))
       .map(([key, item]) => ({ key, item: forDisk(item) }));
     return {
       complete: true,

@@ -5,6 +5,7 @@ import { type Task, TaskState } from '../../shared/gen/shoal/v1/objects.ts';
 import type { Log } from '../../shared/log.ts';
 import { isTerminal } from '../../shared/model/task-state.ts';
 import type { Container } from '../runtime/types.ts';
+import type { MeasuredTask } from '../signals/types.ts';
 import { AssignmentSet } from './assignment-set.ts';
 import { localTask, TASK_ID_LABEL } from './container-config.ts';
 import { removeWithVolumes } from './remove-container.ts';
@@ -98,6 +99,20 @@ export class TaskManager {
 
   containerOf(taskId: string): string | undefined {
     return this.#runners.get(taskId)?.containerId;
+  }
+
+  /** Tasks here whose service is to be measured, with their containers where these are made. */
+  measured(): MeasuredTask[] {
+    const samplings = this.#set.samplings();
+    if (samplings.size === 0) return [];
+    const measured: MeasuredTask[] = [];
+    for (const [taskId, { task, containerId }] of this.#runners) {
+      const sampling = samplings.get(task.serviceId);
+      if (sampling === undefined) continue;
+      const { serviceId, resources, requests } = sampling;
+      measured.push({ taskId, serviceId, containerId, resources, requests });
+    }
+    return measured;
   }
 
   /** Stops and removes every task's container: on leaving the cluster. */

@@ -7,6 +7,7 @@ import {
 } from '../../../agent/session/session.ts';
 import type { SessionHandler } from '../../../agent/session/types.ts';
 import { ShoalError } from '../../../shared/errors.ts';
+import { TaskSamples } from '../../../shared/gen/shoal/v1/autoscale.ts';
 import {
   type AgentMessage,
   Assignments,
@@ -31,8 +32,11 @@ class FakeStream implements SessionStream {
   get isOver(): boolean {
     return this.#ended !== undefined;
   }
+  /** While it is there, nothing is taken. */
+  full: Promise<void> | undefined;
   async send({ message }: AgentMessage): Promise<void> {
     if (message !== undefined) this.sent.push(message);
+    await this.full;
   }
   get messages(): AsyncIterable<ManagerMessage> {
     return this.#read();
@@ -354,3 +358,41 @@ function reported(stream: FakeStream): string[][] {
     message.$case === 'report' ? [message.value.changes.map(({ taskId }) => taskId)] : [],
   );
 }
+
+const sampleOf = (...taskIds: string[]) =>
+  TaskSamples.fromPartial({ samples: taskIds.map((taskId) => ({ taskId })) });
+const samplesSent = (stream: FakeStream) =>
+  stream.sent.flatMap((message) =>
+    message.$case === 'samples' ? [message.value.samples.map(({ taskId }) => taskId).join()] : [],
+  );
+
+test('samples without a session are dropped, and are not sent by the next one', async (t) => {
+  const { session, last } = setUp();
+  session.sample(sampleOf('early'));
+  await settle();
+  session.sample(sampleOf('before the welcome'));
+  last().welcome();
+  await settle();
+  t.deepEqual(samplesSent(last()), []);
+  session.sample(sampleOf('a'));
+  await settle();
+  t.deepEqual(samplesSent(last()), ['a']);
+});
+
+test('of samples that a slow stream does not take only the newest are kept', async (t) => {
+  const { session, last } = setUp();
+  await settle();
+  last().welcome();
+  await settle();
+  const room = Promise.withResolvers<void>();
+  last().full = room.promise;
+  for (const task of ['a', 'b', 'c', 'd']) {
+    session.sample(sampleOf(task));
+    await settle();
+  }
+  t.deepEqual(samplesSent(last()), ['a']);
+  last().full = undefined;
+  room.resolve();
+  await settle();
+  t.deepEqual(samplesSent(last()), ['a', 'd']);
+});

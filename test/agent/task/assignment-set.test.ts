@@ -87,6 +87,22 @@ test('a task is draining as long as its last item says so, and never on disk', (
   t.false(set.isDraining('a'));
 });
 
+test('what is to be measured is told by service, is no matter of networks and not for the disk', (t) => {
+  const set = new AssignmentSet();
+  const sampling: AssignmentItem = {
+    item: { $case: 'sampling', value: { serviceId: 's', resources: true, requests: false } },
+  };
+  set.apply(message(true, [{ key: 'task/a', item: task('a') }]));
+  const diff = set.apply(message(false, [{ key: 'sampling/s', item: sampling }]));
+  t.deepEqual(diff, { tasks: [], removedTasks: [], networkChanged: false });
+  t.deepEqual([...set.samplings()], [['s', { serviceId: 's', resources: true, requests: false }]]);
+  const restored = new AssignmentSet();
+  restored.apply(set.forDisk());
+  t.is(restored.samplings().size, 0);
+  set.apply(message(false, [{ key: 'sampling/s' }]));
+  t.is(set.samplings().size, 0);
+});
+
 test('any way of splitting changes into messages gives the same set', (t) => {
   const change = fc.record({ id: fc.constantFrom('a', 'b', 'c', 'd'), present: fc.boolean() });
   fc.assert(

@@ -1,0 +1,115 @@
+import { closeSync, openSync, readlinkSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CgroupMounts } from '../../runtime/cgroup.ts';
+import {
+  CONTAINER_FILES,
+  type ContainerFile,
+  type ContainerTexts,
+  resourcesOf,
+} from '../container-files.ts';
+import type { ResourceReader, Resources } from '../types.ts';
+
+const FILES = Object.keys(CONTAINER_FILES[1]) as ContainerFile[];
+
+type Opened = Readonly<{
+  descriptors: ReadonlyMap<ContainerFile, number>;
+  /** Undefined when the container has no network of its own. */
+  network: string | undefined;
+}>;
+
+/**
+ * Containers' cgroups and interfaces. Descriptors of cgroup files stay open (4 for each container), as opening one
+ * costs ten readings. Not so /proc/PID/net/dev: an open one would keep the container's network alive after its end.
+ */
+export class ContainerReader implements ResourceReader {
+  readonly #mounts: CgroupMounts;
+  readonly #parent: string;
+  readonly #opened = new Map<string, Opened>();
+  readonly #buffer = Buffer.allocUnsafe(64 << 10);
+
+  /** `parent` is the cgroup that has the containers' below it, by their ids. */
+  constructor(mounts: CgroupMounts, parent: string) {
+    this.#mounts = mounts;
+    this.#parent = parent;
+  }
+
+  knows(containerId: string): boolean {
+    return this.#opened.has(containerId);
+  }
+
+  open(containerId: string, pid: number): void {
+    const descriptors = new Map<ContainerFile, number>();
+    for (const name of FILES) {
+      const descriptor = tryOpen(this.#path(containerId, name));
+      if (descriptor !== undefined) descriptors.set(name, descriptor);
+    }
+    if (descriptors.size === 0) return;
+    const network = hasOwnNetwork(pid) ? `/proc/${pid}/net/dev` : undefined;
+    this.#opened.set(containerId, { descriptors, network });
+  }
+
+  read(containerId: string): Resources | undefined {
+    const opened = this.#opened.get(containerId);
+    if (opened === undefined) return undefined;
+    const texts: { -readonly [Name in keyof ContainerTexts]: string } = {};
+    try {
+      for (const [name, descriptor] of opened.descriptors) texts[name] = this.#text(descriptor);
+    } catch {
+      // ENODEV: the cgroup was removed while its files were open.
+      this.#close(containerId, opened);
+      return undefined;
+    }
+    if (opened.network !== undefined) {
+      const descriptor = tryOpen(opened.network);
+      if (descriptor !== undefined) {
+        try {
+          texts.network = this.#text(descriptor);
+        } catch {
+          // Its process has just ended: the next reading finds no cgroup.
+          delete texts.network;
+        } finally {
+          closeSync(descriptor);
+        }
+      }
+    }
+    return resourcesOf(this.#mounts.version, texts);
+  }
+
+  keepOnly(containerIds: ReadonlySet<string>): void {
+    for (const [id, opened] of this.#opened) if (!containerIds.has(id)) this.#close(id, opened);
+  }
+
+  #close(containerId: string, { descriptors }: Opened): void {
+    for (const descriptor of descriptors.values()) closeSync(descriptor);
+    this.#opened.delete(containerId);
+  }
+
+  #path(containerId: string, name: ContainerFile): string {
+    const mounts = this.#mounts;
+    const { controller, file } = CONTAINER_FILES[mounts.version][name];
+    const root = mounts.version === 2 ? mounts.root : mounts.roots[controller];
+    return join(root ?? '/nonexistent', this.#parent, containerId, file);
+  }
+
+  #text(descriptor: number): string {
+    const length = readSync(descriptor, this.#buffer, 0, this.#buffer.length, 0);
+    return this.#buffer.toString('latin1', 0, length);
+  }
+}
+
+function tryOpen(path: string): number | undefined {
+  try {
+    return openSync(path, 'r');
+  } catch {
+    return undefined; // a controller that this host lacks, or a container that has ended
+  }
+}
+
+/** Of one that shares the host's, the host's traffic would be taken for its own. */
+function hasOwnNetwork(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/net`) !== readlinkSync('/proc/self/ns/net');
+  } catch {
+    return false;
+  }
+}
