@@ -65,14 +65,12 @@ export class AutoscaleLoop implements LoopBody {
 
   /** What agents measured. What is not about a task that is watched on that node is ignored. */
   report({ nodes }: SampleBatch): void {
-    const { store, clock } = this.#deps;
-    const monotonicMs = clock.monotonicMs();
+    const monotonicMs = this.#deps.clock.monotonicMs();
     let isUrgent = false;
     for (const { nodeId, ageMs, samples } of nodes) {
       const endMs = monotonicMs - ageMs;
       for (const sample of samples?.samples ?? []) {
-        const serviceId = store.get('task', sample.taskId)?.serviceId ?? '';
-        this.#services.get(serviceId)?.tasks.sampled(nodeId, sample, endMs);
+        this.#services.get(sample.serviceId)?.tasks.sampled(nodeId, sample, endMs);
       }
       for (const { serviceId, connections } of samples?.knocks ?? []) {
         const service = this.#services.get(serviceId);

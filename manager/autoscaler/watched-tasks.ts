@@ -46,13 +46,12 @@ export class WatchedTasks {
     this.#views = undefined;
   }
 
-  /** False: not a task of this service and node that is wanted. A node speaks for its own tasks only. */
-  sampled(nodeId: string, sample: TaskSample, endMs: number): boolean {
+  /** Ignores what is no task of this service and node that is wanted: a node speaks for its own tasks only. */
+  sampled(nodeId: string, sample: TaskSample, endMs: number): void {
     const task = this.#tasks.get(sample.taskId);
-    if (task === undefined || task.nodeId !== nodeId) return false;
+    if (task === undefined || task.nodeId !== nodeId) return;
     task.ring ??= new SampleRing();
     task.ring.add(sample, endMs);
-    return true;
   }
 
   get ready(): number {

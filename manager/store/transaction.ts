@@ -1,4 +1,10 @@
-import type { Meta, Service, StoreObject, Task } from '../../shared/gen/shoal/v1/objects.ts';
+import type {
+  Autoscaling,
+  Meta,
+  Service,
+  StoreObject,
+  Task,
+} from '../../shared/gen/shoal/v1/objects.ts';
 import type { ObjectRef, StoreAction, StoreTransaction } from '../../shared/gen/shoal/v1/store.ts';
 import { sameValue } from '../../shared/model/equal.ts';
 import { type AnyObject, isTableName, uniqueName } from './tables.ts';
@@ -146,7 +152,8 @@ class Draft {
     const rejection = this.#claimName(table, stored, object);
     if (rejection !== undefined) return rejection;
     const meta = this.#metaAfter(stored);
-    this.#put(table, shareContent<AnyObject>(stored, { ...object, meta }));
+    const shared = shareContent<AnyObject>(stored, { ...object, meta });
+    this.#put(table, table === 'autoscaling' ? shareRecords(stored, shared) : shared);
     return undefined;
   }
 
@@ -226,6 +233,17 @@ function shareContent<T extends AnyObject>(stored: T, decoded: T): T {
     if (typeof has === 'object' && has !== null && sameValue(had, has)) shared[key] = had;
   }
   return shared;
+}
+
+/** The same of a log that is written whole with each record: its versions, which watchers keep alive, hold one of each. */
+function shareRecords(stored: AnyObject, written: AnyObject): Autoscaling {
+  const [before, after] = [stored as Autoscaling, written as Autoscaling];
+  const known = new Map(before.records.map((record) => [record.atMs, record]));
+  const records = after.records.map((record) => {
+    const same = known.get(record.atMs);
+    return same !== undefined && sameValue(same, record) ? same : record;
+  });
+  return { ...after, records };
 }
 
 /** The same between a new task and its service: 100 replicas hold one spec, not 100. */

@@ -9,7 +9,8 @@ import {
 } from '../../../manager/store/tables.ts';
 import type { ChangeBatch } from '../../../manager/store/types.ts';
 import { isShoalError } from '../../../shared/errors.ts';
-import { TaskState, TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
+import { ScaleRecord } from '../../../shared/gen/shoal/v1/autoscale.ts';
+import { Autoscaling, TaskState, TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
 import { StoreSnapshotChunk, StoreTransaction } from '../../../shared/gen/shoal/v1/store.ts';
 import { settle } from '../../support/manual-clock.ts';
 import {
@@ -226,6 +227,27 @@ test('many reports about a task keep one copy of its spec, shared with its servi
   const replica = new Store();
   replica.restore(store.index, [...store.snapshot()]);
   t.is(replica.get('task', task.id)?.spec, replica.get('service', service.id)?.spec?.task);
+});
+
+test('a log that is written whole with each record keeps one copy of each', (t) => {
+  const store = new Store();
+  const record = (atMs: number, message: string) => ScaleRecord.fromPartial({ atMs, message });
+  const log = (...records: ScaleRecord[]) => {
+    const meta = store.get('autoscaling', 'web')?.meta;
+    return Autoscaling.fromPartial({ id: 'web', ...(meta && { meta }), records });
+  };
+  applyDirect(store, [createAction('autoscaling', log(record(1, 'a'), record(2, 'b')))]);
+  const [first, second] = store.get('autoscaling', 'web')?.records ?? [];
+  applyDirect(store, [
+    updateAction('autoscaling', log(record(1, 'a'), record(2, 'other'), record(3, 'c'))),
+  ]);
+  const after = store.get('autoscaling', 'web')?.records ?? [];
+  t.is(after[0], first);
+  t.not(after[1], second);
+  t.deepEqual(
+    after.map(({ message }) => message),
+    ['a', 'other', 'c'],
+  );
 });
 
 test('watch() gives batches from an index on, waits for more, and ends with its signal', async (t) => {
