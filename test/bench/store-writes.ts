@@ -28,7 +28,8 @@ import { newId } from '../../shared/ids.ts';
 import { systemRandom } from '../../shared/io/system.ts';
 import type { TlsIdentity } from '../../shared/pki/identity.ts';
 import { createRootCa } from '../../shared/pki/io/x509.ts';
-import { freePort, issueIdentity, until } from '../manager/raft/io/harness.ts';
+import { freePort, until } from '../manager/raft/io/harness.ts';
+import { issueIdentity } from '../support/identity.ts';
 import type { Order, Reply, StoreMemberInput } from './store-member.ts';
 
 const VALUE_BYTES = 256;

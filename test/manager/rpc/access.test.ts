@@ -1,19 +1,11 @@
-// Who may call what, tried for real: each method of each service over mutual TLS, by each kind of caller.
-import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { Metadata, type MethodDefinition, type ServiceError } from '@grpc/grpc-js';
 import test, { type ExecutionContext } from 'ava';
 import { grpcManagerLink } from '../../../agent/session/io/manager-link.ts';
-import { localRoots } from '../../../manager/ca/io/roots.ts';
-import { Control } from '../../../manager/control/control.ts';
 import { ACCESS, type CallerKind, type MethodPath } from '../../../manager/rpc/authorisation.ts';
-import { createManagerServices } from '../../../manager/rpc/io/services.ts';
-import { Store } from '../../../manager/store/store.ts';
+import type { Store } from '../../../manager/store/store.ts';
 import { createAction, removeAction, updateAction } from '../../../manager/store/tables.ts';
-import { StoreWriter } from '../../../manager/store/writer.ts';
 import { isShoalError, messageOf } from '../../../shared/errors.ts';
 import { CertificateAuthorityService } from '../../../shared/gen/shoal/v1/ca.ts';
 import { ControlService, WatchRequest } from '../../../shared/gen/shoal/v1/control.ts';
@@ -21,15 +13,12 @@ import { DispatcherService } from '../../../shared/gen/shoal/v1/dispatcher.ts';
 import { LogPublication } from '../../../shared/gen/shoal/v1/logs.ts';
 import { NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
 import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
-import { systemClock, systemRandom } from '../../../shared/io/system.ts';
-import { silentLog } from '../../../shared/log.ts';
 import { IdentityHolder } from '../../../shared/pki/identity.ts';
 import {
   createKeyAndCsr,
   createRootCa,
   parseCertificate,
   rootDigest,
-  signCsr,
 } from '../../../shared/pki/io/x509.ts';
 import { formatJoinToken } from '../../../shared/pki/join-token.ts';
 import {
@@ -45,8 +34,9 @@ import { clusterLink, parseTarget } from '../../../shared/rpc/io/cluster-listene
 import { LinkClient } from '../../../shared/rpc/io/link-client.ts';
 import { linkPathOf } from '../../../shared/rpc/io/link-socket.ts';
 import { RpcServer } from '../../../shared/rpc/io/server.ts';
-import { clusterFixture, nodeFixture } from '../../support/objects.ts';
-import { InMemoryConsensus } from '../../support/store.ts';
+import { issueIdentity } from '../../support/identity.ts';
+import { JOIN_SECRETS, startManager as startAnyManager } from '../../support/manager.ts';
+import { nodeFixture } from '../../support/objects.ts';
 
 const CLUSTER = 'c'.repeat(25);
 const SELF = 'self'.padEnd(25, '0');
@@ -54,7 +44,7 @@ const MANAGER = 'manager'.padEnd(25, '0');
 const WORKER = 'worker'.padEnd(25, '0');
 const DEMOTED = 'demoted'.padEnd(25, '0');
 const REMOVED = 'removed'.padEnd(25, '0');
-const HOUR_MS = 3_600_000;
+const _HOUR_MS = 3_600_000;
 const root = createRootCa();
 const otherRoot = createRootCa();
 
@@ -68,56 +58,24 @@ type Certificate = Readonly<{
 }>;
 
 function identityOf({ nodeId, role, clusterId = CLUSTER, by = root, validityMs }: Certificate) {
-  const { keyPem, csrPem } = createKeyAndCsr();
-  const certificatePem = signCsr({
-    csrPem,
-    caCertificatePem: by.certificatePem,
-    caKeyPem: by.keyPem,
-    nodeId,
-    role,
-    clusterId,
-    validityMs: validityMs ?? HOUR_MS,
+  const validity = validityMs === undefined ? {} : { validityMs };
+  return new IdentityHolder({
+    ...issueIdentity(by, nodeId, role, clusterId, validity),
+    rootsPem: root.certificatePem,
+    holder: { nodeId, role, clusterId: CLUSTER },
   });
-  const holder = { nodeId, role, clusterId: CLUSTER };
-  return new IdentityHolder({ certificatePem, keyPem, rootsPem: root.certificatePem, holder });
 }
 
 async function startManager(t: Pick<ExecutionContext, 'teardown'>) {
-  const store = new Store();
-  const consensus = new InMemoryConsensus(store);
-  const deps = { store, consensus, clock: systemClock, random: systemRandom, log: silentLog };
-  const writer = new StoreWriter(deps);
-  const identity = identityOf({ nodeId: SELF, role: 'manager' });
-  const control = new Control({ ...deps, writer, rootDigest, roots: localRoots });
-  const tlsKeys = async function* () {
-    yield undefined;
-  };
-  const services = createManagerServices({ ...deps, writer, identity, control, tlsKeys });
-  const server = new RpcServer({ identity });
-  services.register(server);
-  const folder = await mkdtemp(join(tmpdir(), 'shoal-access-'));
-  const socket = join(folder, 'manager.sock');
-  await server.listenLocal(socket);
-  const address = `127.0.0.1:${await server.listen('127.0.0.1:0')}`;
-  const secrets = { workerSecret: 'w'.repeat(25), managerSecret: 'm'.repeat(25) };
+  const manager = await startAnyManager(t, { root, clusterId: CLUSTER, nodeId: SELF });
   const node = (id: string, role: NodeRole) =>
     createAction('node', nodeFixture({ id, spec: { role } }));
-  await writer.write([
-    createAction('cluster', clusterFixture({ id: CLUSTER, rootCa: { ...root, ...secrets } })),
-    node(SELF, NodeRole.MANAGER),
+  await manager.writer.write([
     node(MANAGER, NodeRole.MANAGER),
     node(WORKER, NodeRole.WORKER),
     node(DEMOTED, NodeRole.WORKER),
   ]);
-  const stop = new AbortController();
-  const running = services.run(stop.signal);
-  t.teardown(async () => {
-    stop.abort();
-    await running;
-    await server.close(200);
-    await rm(folder, { recursive: true });
-  });
-  return { store, writer, address, socket, identity };
+  return manager;
 }
 
 const CALLERS: readonly Readonly<{
@@ -392,7 +350,10 @@ test('a stale token lets nobody in', async (t) => {
       availability: 0,
     });
   const digest = rootDigest(root.certificatePem);
-  t.regex(await refusal(t, () => join(digest, 'w'.repeat(25))), /^permission-denied: invalid join/);
+  t.regex(
+    await refusal(t, () => join(digest, JOIN_SECRETS.workerSecret)),
+    /^permission-denied: invalid join/,
+  );
   const foreign = rootDigest(otherRoot.certificatePem);
   t.regex(
     await refusal(t, () => join(foreign, 'x'.repeat(25))),

@@ -1,19 +1,9 @@
-// A manager's services over real mutual TLS on loopback, with an agent's session at the other end.
-// The store is real, consensus is a group of one in memory.
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { grpcManagerLink } from '../../../agent/session/io/manager-link.ts';
 import { ManagerDirectory } from '../../../agent/session/managers.ts';
 import { AgentSession } from '../../../agent/session/session.ts';
 import type { SessionHandler } from '../../../agent/session/types.ts';
-import { localRoots } from '../../../manager/ca/io/roots.ts';
-import { Control } from '../../../manager/control/control.ts';
-import { createManagerServices } from '../../../manager/rpc/io/services.ts';
-import { Store } from '../../../manager/store/store.ts';
 import { createAction, removeAction } from '../../../manager/store/tables.ts';
-import { StoreWriter } from '../../../manager/store/writer.ts';
 import { isShoalError, messageOf } from '../../../shared/errors.ts';
 import { CertificateAuthorityService } from '../../../shared/gen/shoal/v1/ca.ts';
 import { ControlService } from '../../../shared/gen/shoal/v1/control.ts';
@@ -33,13 +23,7 @@ import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
 import { systemClock, systemRandom } from '../../../shared/io/system.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { IdentityHolder } from '../../../shared/pki/identity.ts';
-import {
-  createIdentity,
-  createKeyAndCsr,
-  createRootCa,
-  rootDigest,
-  signCsr,
-} from '../../../shared/pki/io/x509.ts';
+import { createKeyAndCsr, createRootCa, rootDigest } from '../../../shared/pki/io/x509.ts';
 import { formatJoinToken } from '../../../shared/pki/join-token.ts';
 import {
   clusterCredentials,
@@ -49,83 +33,19 @@ import {
   serverStream,
   unary,
 } from '../../../shared/rpc/io/client.ts';
-import { RpcServer } from '../../../shared/rpc/io/server.ts';
-import {
-  clusterFixture,
-  fixtureId,
-  nodeFixture,
-  secretFixture,
-  taskFixture,
-} from '../../support/objects.ts';
-import { InMemoryConsensus } from '../../support/store.ts';
+import { issueIdentity } from '../../support/identity.ts';
+import { JOIN_SECRETS, startManager as startAnyManager } from '../../support/manager.ts';
+import { fixtureId, nodeFixture, secretFixture, taskFixture } from '../../support/objects.ts';
 
 const CLUSTER = 'c'.repeat(25);
 const MANAGER = fixtureId('manager');
 const root = createRootCa();
 
-function identityOf(nodeId: string, role: 'manager' | 'worker') {
-  const { keyPem, csrPem } = createKeyAndCsr();
-  const certificatePem = signCsr({
-    csrPem,
-    caCertificatePem: root.certificatePem,
-    caKeyPem: root.keyPem,
-    nodeId,
-    role,
-    clusterId: CLUSTER,
-    validityMs: 3_600_000,
-  });
-  return new IdentityHolder(createIdentity(certificatePem, keyPem, root.certificatePem));
-}
+const identityOf = (nodeId: string, role: 'manager' | 'worker') =>
+  new IdentityHolder(issueIdentity(root, nodeId, role, CLUSTER));
 
-async function startManager(t: ExecutionContext) {
-  const store = new Store();
-  const consensus = new InMemoryConsensus(store);
-  const deps = { store, consensus, clock: systemClock, random: systemRandom, log: silentLog };
-  const writer = new StoreWriter(deps);
-  const identity = identityOf(MANAGER, 'manager');
-  const control = new Control({ ...deps, writer, rootDigest, roots: localRoots });
-  const tlsKeys = async function* () {
-    yield undefined;
-  };
-  const services = createManagerServices({ ...deps, writer, identity, control, tlsKeys });
-  const server = new RpcServer({ identity });
-  services.register(server);
-  const folder = await mkdtemp(join(tmpdir(), 'shoal-rpc-'));
-  const socket = join(folder, 'manager.sock');
-  await server.listenLocal(socket);
-  const address = `127.0.0.1:${await server.listen('127.0.0.1:0')}`;
-  const rootCa = {
-    certificatePem: root.certificatePem,
-    keyPem: root.keyPem,
-    workerSecret: 'w'.repeat(25),
-    managerSecret: 'm'.repeat(25),
-  };
-  await writer.write([
-    createAction('cluster', clusterFixture({ id: CLUSTER, rootCa })),
-    createAction(
-      'node',
-      nodeFixture({
-        id: MANAGER,
-        spec: { role: NodeRole.MANAGER },
-        managerStatus: { raftId: '1', address },
-      }),
-    ),
-  ]);
-  const stop = new AbortController();
-  const loops = [
-    services.run(stop.signal),
-    ...services.leaderLoops
-      .filter(({ name }) => name !== 'members') // the fake has no members to look after
-      .map(({ run }) => run(stop.signal)),
-  ];
-  t.teardown(async () => {
-    stop.abort();
-    await Promise.all(loops);
-    await server.close(200);
-    await rm(folder, { recursive: true });
-  });
-  return { store, writer, consensus, services, address, socket };
-}
+const startManager = (t: ExecutionContext) =>
+  startAnyManager(t, { root, clusterId: CLUSTER, nodeId: MANAGER, leads: true });
 
 /** An agent whose handler keeps what it is told; `until` waits for a fact to be true. */
 function startAgent(t: ExecutionContext, nodeId: string, address: string) {
@@ -254,7 +174,7 @@ test('a stranger joins with a token and is then a node; without one it can do no
   const { csrPem } = createKeyAndCsr();
   const token = formatJoinToken({
     rootDigest: rootDigest(certificatePem),
-    secret: 'w'.repeat(25),
+    secret: JOIN_SECRETS.workerSecret,
   });
   const issued = await unary(channel, CertificateAuthorityService.issueNodeCertificate, {
     token,

@@ -7,13 +7,7 @@ import { CertificateAuthorityService } from '../../../shared/gen/shoal/v1/ca.ts'
 import { systemRandom } from '../../../shared/io/system.ts';
 import { IdentityHolder, type TlsIdentity } from '../../../shared/pki/identity.ts';
 import { fetchRootCertificate } from '../../../shared/pki/io/fetch-root.ts';
-import {
-  createIdentity,
-  createKeyAndCsr,
-  createRootCa,
-  rootDigest,
-  signCsr,
-} from '../../../shared/pki/io/x509.ts';
+import { createRootCa, rootDigest } from '../../../shared/pki/io/x509.ts';
 import { formatJoinToken, newJoinSecret } from '../../../shared/pki/join-token.ts';
 import type { CertificateRole } from '../../../shared/pki/roles.ts';
 import { requireManager, requireNode } from '../../../shared/rpc/caller.ts';
@@ -31,6 +25,7 @@ import {
   handleUnary,
   RpcServer,
 } from '../../../shared/rpc/io/server.ts';
+import { issueIdentity } from '../../support/identity.ts';
 
 /** A service of strings, so that the test needs no proto of its own. */
 const text = {
@@ -72,21 +67,16 @@ function identityOf(
     nowMs?: number;
   } = {},
 ): TlsIdentity {
-  const issuer = options.ca ?? ca;
-  const { keyPem, csrPem } = createKeyAndCsr();
-  const certificatePem = signCsr({
-    csrPem,
-    caCertificatePem: issuer.certificatePem,
-    caKeyPem: issuer.keyPem,
-    nodeId: options.nodeId ?? `${role}-node`,
-    role,
-    clusterId: options.clusterId ?? CLUSTER,
-    validityMs: 3_600_000,
-    ...(options.nowMs === undefined ? {} : { nowMs: options.nowMs }),
-  });
-  const identity = createIdentity(certificatePem, keyPem, issuer.certificatePem);
+  const {
+    ca: issuer = ca,
+    nodeId = `${role}-node`,
+    clusterId = CLUSTER,
+    roots,
+    ...validity
+  } = options;
+  const identity = issueIdentity(issuer, nodeId, role, clusterId, validity);
   // What it trusts may differ from what vouches for it.
-  return { ...identity, rootsPem: options.roots ?? issuer.certificatePem };
+  return { ...identity, rootsPem: roots ?? issuer.certificatePem };
 }
 
 type Seen = { produced: number; aborted: number; ended: number; hanging: (() => void)[] };

@@ -11,35 +11,17 @@ import {
   type ListRequest,
 } from '../../../../shared/gen/shoal/v1/control.ts';
 import { IdentityHolder } from '../../../../shared/pki/identity.ts';
-import {
-  createIdentity,
-  createKeyAndCsr,
-  createRootCa,
-  signCsr,
-} from '../../../../shared/pki/io/x509.ts';
+import { createRootCa } from '../../../../shared/pki/io/x509.ts';
 import {
   handleServerStream,
   handleUnary,
   RpcServer,
   type ServiceHandlers,
 } from '../../../../shared/rpc/io/server.ts';
+import { issueIdentity } from '../../../support/identity.ts';
 import { nodeFixture, serviceFixture } from '../../../support/objects.ts';
 
-const root = createRootCa();
-const { keyPem, csrPem } = createKeyAndCsr();
-const IDENTITY = createIdentity(
-  signCsr({
-    csrPem,
-    caCertificatePem: root.certificatePem,
-    caKeyPem: root.keyPem,
-    nodeId: 'manager',
-    role: 'manager',
-    clusterId: 'cluster',
-    validityMs: 3_600_000,
-  }),
-  keyPem,
-  root.certificatePem,
-);
+const IDENTITY = issueIdentity(createRootCa(), 'manager');
 
 type Handlers = ServiceHandlers<typeof ControlService>;
 const unused = handleUnary<never, never>(() => {

@@ -1,5 +1,6 @@
 import anyTest, { type TestFn } from 'ava';
 import { isShoalError, NotLeaderError } from '../../../../shared/errors.ts';
+import { issueIdentity } from '../../../support/identity.ts';
 import { type Manager, TestCluster, until, word } from './harness.ts';
 
 /** Members in one process over real sockets, disks and certificates; the network is loopback. */
@@ -206,7 +207,6 @@ test('certificates are renewed while members talk', async (t) => {
   const cluster = await TestCluster.create();
   t.context = { cluster };
   await cluster.grow(2);
-  const { issueIdentity } = await import('./harness.ts');
   for (const { identity, member } of cluster.managers) {
     identity.replace(issueIdentity(cluster.ca, member.nodeId));
   }

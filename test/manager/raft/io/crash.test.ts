@@ -13,7 +13,8 @@ import { newId } from '../../../../shared/ids.ts';
 import { systemRandom } from '../../../../shared/io/system.ts';
 import type { TlsIdentity } from '../../../../shared/pki/identity.ts';
 import { createRootCa } from '../../../../shared/pki/io/x509.ts';
-import { freePort, issueIdentity, until } from './harness.ts';
+import { issueIdentity } from '../../../support/identity.ts';
+import { freePort, until } from './harness.ts';
 import type { Answer, Ask, MemberInput } from './member-process.ts';
 
 const KILLS = 6;

@@ -15,15 +15,9 @@ import type { RaftMember } from '../../../../shared/gen/shoal/v1/peer.ts';
 import { newId } from '../../../../shared/ids.ts';
 import { systemRandom } from '../../../../shared/io/system.ts';
 import { silentLog } from '../../../../shared/log.ts';
-import { IdentityHolder, type TlsIdentity } from '../../../../shared/pki/identity.ts';
-import {
-  createIdentity,
-  createKeyAndCsr,
-  createRootCa,
-  type KeyAndCertificate,
-  signCsr,
-} from '../../../../shared/pki/io/x509.ts';
-import type { CertificateRole } from '../../../../shared/pki/roles.ts';
+import { IdentityHolder } from '../../../../shared/pki/identity.ts';
+import { createRootCa } from '../../../../shared/pki/io/x509.ts';
+import { issueIdentity } from '../../../support/identity.ts';
 
 /** A state machine that remembers everything: the words applied, in order, with their indexes. */
 export class WordList implements StateMachine {
@@ -47,27 +41,6 @@ export class WordList implements StateMachine {
   text(): string {
     return this.words.map(({ word }) => word).join(' ');
   }
-}
-
-export const CLUSTER_ID = 'cluster1';
-
-export function issueIdentity(
-  ca: KeyAndCertificate,
-  nodeId: string,
-  role: CertificateRole = 'manager',
-  clusterId = CLUSTER_ID,
-): TlsIdentity {
-  const { keyPem, csrPem } = createKeyAndCsr();
-  const certificatePem = signCsr({
-    csrPem,
-    caCertificatePem: ca.certificatePem,
-    caKeyPem: ca.keyPem,
-    nodeId,
-    role,
-    clusterId,
-    validityMs: 3_600_000,
-  });
-  return createIdentity(certificatePem, keyPem, ca.certificatePem);
 }
 
 export async function freePort(): Promise<number> {

@@ -17,7 +17,8 @@ import { systemRandom } from '../../../../shared/io/system.ts';
 import { silentLog } from '../../../../shared/log.ts';
 import { IdentityHolder, type TlsIdentity } from '../../../../shared/pki/identity.ts';
 import { createRootCa } from '../../../../shared/pki/io/x509.ts';
-import { CLUSTER_ID, freePort, issueIdentity, until } from './harness.ts';
+import { CLUSTER_ID, issueIdentity } from '../../../support/identity.ts';
+import { freePort, until } from './harness.ts';
 
 const test = anyTest as TestFn<{ close: (() => Promise<unknown>)[] }>;
 const ca = createRootCa();

@@ -5,7 +5,8 @@ import anyTest, { type TestFn } from 'ava';
 import { readLogOwner } from '../../../../manager/raft/io/open-log.ts';
 import { startWorkerConsensus } from '../../../../manager/raft/io/start.ts';
 import { isShoalError } from '../../../../shared/errors.ts';
-import { CLUSTER_ID, TestCluster, word } from './harness.ts';
+import { CLUSTER_ID } from '../../../support/identity.ts';
+import { TestCluster, word } from './harness.ts';
 
 /** Consensus in its thread, as the program runs it. */
 const test = anyTest.serial as TestFn<{ cluster: TestCluster }>;

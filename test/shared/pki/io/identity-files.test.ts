@@ -10,7 +10,7 @@ import {
   readIdentity,
 } from '../../../../shared/pki/io/identity-files.ts';
 import { createRootCa } from '../../../../shared/pki/io/x509.ts';
-import { issueIdentity } from '../../../manager/raft/io/harness.ts';
+import { issueIdentity } from '../../../support/identity.ts';
 
 test('a locked TLS key is opened by its unlock key and by nothing else', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-identity-'));

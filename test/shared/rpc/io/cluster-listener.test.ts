@@ -1,16 +1,12 @@
 import test, { type ExecutionContext } from 'ava';
 import { isShoalError } from '../../../../shared/errors.ts';
 import { IdentityHolder, type TlsIdentity } from '../../../../shared/pki/identity.ts';
-import {
-  createIdentity,
-  createKeyAndCsr,
-  createRootCa,
-  signCsr,
-} from '../../../../shared/pki/io/x509.ts';
+import { createRootCa } from '../../../../shared/pki/io/x509.ts';
 import type { CertificateRole } from '../../../../shared/pki/roles.ts';
 import { clusterCredentials, openChannel, unary } from '../../../../shared/rpc/io/client.ts';
 import { clusterLink, parseTarget } from '../../../../shared/rpc/io/cluster-listener.ts';
 import { handleUnary, RpcServer } from '../../../../shared/rpc/io/server.ts';
+import { issueIdentity } from '../../../support/identity.ts';
 
 const whoAmI = {
   path: '/test.Who/AmI',
@@ -24,25 +20,15 @@ const whoAmI = {
 
 const ca = createRootCa();
 
+/** Trusts `ca`, whoever signed it. */
 function identityOf(
   nodeId: string,
   role: CertificateRole,
   options: { clusterId?: string; issuer?: typeof ca; nowMs?: number } = {},
 ): TlsIdentity {
-  const issuer = options.issuer ?? ca;
-  const { keyPem, csrPem } = createKeyAndCsr();
-  const certificatePem = signCsr({
-    csrPem,
-    caCertificatePem: issuer.certificatePem,
-    caKeyPem: issuer.keyPem,
-    nodeId,
-    role,
-    clusterId: options.clusterId ?? 'cluster1',
-    validityMs: 3_600_000,
-    ...(options.nowMs === undefined ? {} : { nowMs: options.nowMs }),
-  });
+  const { clusterId, issuer = ca, ...validity } = options;
   return {
-    ...createIdentity(certificatePem, keyPem, issuer.certificatePem),
+    ...issueIdentity(issuer, nodeId, role, clusterId, validity),
     rootsPem: ca.certificatePem,
   };
 }
