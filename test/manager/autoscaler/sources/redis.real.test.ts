@@ -148,7 +148,7 @@ test('a server that is killed fails its readings, and is read again when it is b
   await bench.client.rpush('jobs', 'a', 'b');
   const source = bench.list();
   t.is(await read(source), 2);
-  bench.server.pause(); // so that the question is under way when it dies
+  await bench.server.pause(); // so that the question is under way when it dies
   const asked = failure(source);
   await delay(UNDER_WAY_MS);
   await bench.server.kill();
@@ -164,7 +164,7 @@ test('a server that does not answer in time is asked on another connection', asy
   await bench.client.rpush('jobs', 'a');
   const source = bench.list();
   t.is(await read(source), 1);
-  bench.server.pause();
+  await bench.server.pause();
   const limit = new AbortController();
   const asked = source.read(limit.signal);
   await delay(UNDER_WAY_MS);
@@ -180,7 +180,7 @@ test('a metric that is no longer wanted leaves the connection to those that shar
   t.teardown(() => bench.stop());
   const [ends, stays] = [bench.list(), bench.list({ key: 'other' })];
   await Promise.all([read(ends), read(stays)]);
-  bench.server.pause();
+  await bench.server.pause();
   const end = new AbortController();
   const [asked, other] = [ends.read(end.signal), read(stays)];
   await delay(UNDER_WAY_MS);

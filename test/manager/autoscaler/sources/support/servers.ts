@@ -1,7 +1,7 @@
 // Debian's redis-server and nats-server, each on a free port of 127.0.0.1 with a folder of its own under /tmp.
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -70,6 +70,13 @@ export class TestServer {
     return await TestServer.#started('nats-server', port, dir, [...own, ...options]);
   }
 
+  static async natsWithoutJetStream(): Promise<TestServer> {
+    const [port, dir] = [await freePort(), folder()];
+    return await TestServer.#started('nats-server', port, dir, [
+      ...['-a', '127.0.0.1', '-p', String(port)],
+    ]);
+  }
+
   static async #started(command: string, port: number, dir: string, args: readonly string[]) {
     const server = new TestServer(command, port, dir, args);
     await server.start();
@@ -91,8 +98,17 @@ export class TestServer {
     await promise;
   }
 
-  pause(): void {
-    this.#child?.kill('SIGSTOP');
+  /** Every thread of it stands still when this resolves. */
+  async pause(): Promise<void> {
+    const child = this.#child;
+    if (child?.pid === undefined) throw new Error('it does not run');
+    const threads = `/proc/${child.pid}/task`;
+    child.kill('SIGSTOP');
+    await soon(() =>
+      readdirSync(threads).every((id) =>
+        /^State:\s+T/m.test(readFileSync(`${threads}/${id}/status`, 'utf8')),
+      ),
+    );
   }
 
   resume(): void {

@@ -1,0 +1,188 @@
+// Against Debian's nats-server.
+import { readFileSync, rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { type NatsConnection as Client, connect } from '@nats-io/transport-node';
+import test from 'ava';
+import { Connections } from '../../../../manager/autoscaler/sources/connections.ts';
+import { type NatsConnection, natsSource } from '../../../../manager/autoscaler/sources/io/nats.ts';
+import { NatsMetric } from '../../../../shared/gen/shoal/v1/autoscale.ts';
+import { freePort, soon, TestServer, testCertificate } from './support/servers.ts';
+import { FakeStore, failure, read } from './support/sources.ts';
+
+type Fields = Parameters<typeof NatsMetric.fromPartial>[0];
+
+class Bench {
+  readonly server: TestServer;
+  readonly store = new FakeStore();
+  readonly connections = new Connections<NatsConnection>();
+
+  private constructor(server: TestServer) {
+    this.server = server;
+  }
+
+  static async start(...options: readonly string[]): Promise<Bench> {
+    return new Bench(await TestServer.nats(...options));
+  }
+
+  get url(): string {
+    return `nats://127.0.0.1:${this.server.port}`;
+  }
+
+  source(fields: Fields = {}) {
+    const named = { url: this.url, stream: 'JOBS', consumer: 'workers', ...fields };
+    return natsSource(NatsMetric.fromPartial(named), this.store.access(), this.connections);
+  }
+
+  /** The test's own hand. */
+  async with<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const client = await connect({ servers: this.url });
+    try {
+      return await work(client);
+    } finally {
+      await client.close();
+    }
+  }
+
+  /** A stream of `count` messages, and its consumer. */
+  async fill(count: number): Promise<void> {
+    await this.with(async (client) => {
+      const manager = await jetstreamManager(client, { checkAPI: false });
+      await manager.streams.add({ name: 'JOBS', subjects: ['jobs'] });
+      await manager.consumers.add('JOBS', {
+        durable_name: 'workers',
+        ack_policy: AckPolicy.Explicit,
+      });
+      const stream = jetstream(client);
+      for (let n = 0; n < count; n++) await stream.publish('jobs', String(n));
+    });
+  }
+
+  stop(): Promise<void> {
+    return this.server.remove();
+  }
+}
+
+test('the backlog of a consumer is what it did not get and what it did not acknowledge', async (t) => {
+  const bench = await Bench.start();
+  t.teardown(() => bench.stop());
+  await bench.fill(7);
+  const source = bench.source();
+  t.is(await read(source), 7);
+  await bench.with(async (client) => {
+    const consumer = await jetstream(client).consumers.get('JOBS', 'workers');
+    const taken = await consumer.fetch({ max_messages: 3, expires: 2_000 });
+    let acknowledged = 0;
+    for await (const message of taken) {
+      if (acknowledged === 2) continue;
+      await message.ackAck();
+      acknowledged += 1;
+    }
+  });
+  t.is(await read(source), 5, 'one was delivered and is not done');
+  source.close();
+});
+
+test('a stream or consumer that is missing is an error with its name, and not 0', async (t) => {
+  const bench = await Bench.start();
+  t.teardown(() => bench.stop());
+  await bench.fill(1);
+  t.regex(await failure(bench.source({ stream: 'OTHER' })), /stream OTHER.*stream not found/);
+  t.regex(await failure(bench.source({ consumer: 'gone' })), /consumer gone.*consumer not found/);
+  t.is(await read(bench.source()), 1);
+  t.is(bench.connections.size, 1, 'they share a connection');
+});
+
+test('a wrong password is an error without the password; a changed secret is used from then on', async (t) => {
+  const bench = await Bench.start('--user', 'me', '--pass', 'hunter2');
+  t.teardown(() => bench.stop());
+  bench.store.secrets.set('nats', 'hunter3');
+  const source = bench.source({ auth: { username: 'me', passwordSecret: 'nats' } });
+  const wrong = await failure(source);
+  t.regex(wrong, /authorization violation/i);
+  t.notRegex(wrong, /hunter/);
+  t.regex(await failure(bench.source()), /authorization violation/i);
+  bench.store.secrets.set('nats', 'hunter2');
+  t.regex(await failure(source), /stream not found/, 'it was let in');
+});
+
+test('a token is sent where a secret of one is named', async (t) => {
+  const bench = await Bench.start('--auth', 'the-token');
+  t.teardown(() => bench.stop());
+  bench.store.secrets.set('nats', 'the-token\n');
+  t.regex(await failure(bench.source({ auth: { tokenSecret: 'nats' } })), /stream not found/);
+});
+
+test('a server without JetStream is an error', async (t) => {
+  const server = await TestServer.natsWithoutJetStream();
+  t.teardown(() => server.remove());
+  const store = new FakeStore();
+  const metric = { url: `nats://127.0.0.1:${server.port}`, stream: 'S', consumer: 'C' };
+  const source = natsSource(NatsMetric.fromPartial(metric), store.access(), new Connections());
+  t.regex(await failure(source), /jetstream/i);
+  source.close();
+});
+
+test('a server that is killed under a question fails it, and is read again when it is back', async (t) => {
+  const bench = await Bench.start();
+  t.teardown(() => bench.stop());
+  await bench.fill(4);
+  const source = bench.source();
+  t.is(await read(source), 4);
+  await bench.server.pause();
+  const asked = failure(source);
+  await delay(100);
+  await bench.server.kill();
+  t.notRegex(await asked, /it answered/);
+  t.regex(await failure(source), /refused/);
+  await bench.server.start();
+  let value = 0;
+  await soon(async () => {
+    value = await read(source).catch(() => -1);
+    return value >= 0;
+  });
+  t.is(value, 4);
+  source.close();
+});
+
+test('a server that hangs fails the question in time; the connection is used again when it goes on', async (t) => {
+  const bench = await Bench.start();
+  t.teardown(() => bench.stop());
+  await bench.fill(2);
+  const source = bench.source();
+  t.is(await read(source), 2);
+  await bench.server.pause();
+  t.regex(await failure(source), /timeout|time-out|timed out/i);
+  bench.server.resume();
+  t.is(await read(source), 2);
+  source.close();
+});
+
+test('of several servers the next one is tried after a failure', async (t) => {
+  const bench = await Bench.start();
+  t.teardown(() => bench.stop());
+  await bench.fill(3);
+  const source = bench.source({ url: `nats://127.0.0.1:${await freePort()},${bench.url}` });
+  t.regex(await failure(source), /refused/);
+  t.is(await read(source), 3);
+  t.is(await read(source), 3, 'and stays in use');
+  source.close();
+});
+
+test('with tls:// the name in the certificate counts; a server that has no TLS is refused', async (t) => {
+  const files = testCertificate('nats');
+  const server = await TestServer.nats('--tls', '--tlscert', files.cert, '--tlskey', files.key);
+  const bench = await Bench.start();
+  t.teardown(async () => {
+    await Promise.all([server.remove(), bench.stop()]);
+    rmSync(files.dir, { recursive: true });
+  });
+  bench.store.secrets.set('ca', readFileSync(files.ca, 'utf8'));
+  for (const name of ['nats', 'other']) bench.store.publish(name, 4222, server.port);
+  const at = (url: string, caSecret: string) => failure(bench.source({ url, auth: { caSecret } }));
+  t.regex(await at('tls://nats:4222', 'ca'), /stream not found/);
+  t.regex(await at('tls://nats:4222', ''), /certificate/);
+  t.regex(await at('nats://nats:4222', 'ca'), /stream not found/);
+  t.regex(await at('tls://other:4222', 'ca'), /altnames/);
+  t.regex(await at(bench.url.replace('nats://', 'tls://'), 'ca'), /does not support 'tls'/);
+});
