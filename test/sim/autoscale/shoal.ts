@@ -1,0 +1,89 @@
+import { decide } from '../../../manager/autoscaler/decide.ts';
+import { EMPTY_MEMORY, resumeMemory } from '../../../manager/autoscaler/memory.ts';
+import type { TaskView, Windowed } from '../../../manager/autoscaler/types.ts';
+import { worthRecording } from '../../../manager/autoscaler/worth-recording.ts';
+import type {
+  AutoscaleSpec,
+  ScaleMemory,
+  ScaleRecord,
+} from '../../../shared/gen/shoal/v1/autoscale.ts';
+import {
+  DECISION_INTERVAL_MS,
+  METRIC_WINDOW_MS,
+  withAutoscaleDefaults,
+} from '../../../shared/model/autoscale.ts';
+import { nsToMs } from '../../../shared/model/units.ts';
+import type { Controller } from './controller.ts';
+import type { PlantTask } from './plant.ts';
+
+/** The production decision, fed as the leader feeds it: once a second, from samples of a second. */
+export class ShoalController implements Controller {
+  readonly intervalMs = DECISION_INTERVAL_MS;
+  /** Samples are on their way for half a second. */
+  readonly phaseMs = 500;
+  readonly #spec: AutoscaleSpec;
+  readonly #fastMs: number;
+  #memory: ScaleMemory = EMPTY_MEMORY;
+  /** What a new leader finds: the memory as it was with the last record. */
+  #stored: { memory: ScaleMemory; record: ScaleRecord | undefined } = {
+    memory: EMPTY_MEMORY,
+    record: undefined,
+  };
+  #ledSinceMs = 0;
+  #setReplicas: number | undefined;
+
+  constructor(spec: AutoscaleSpec) {
+    this.#spec = spec;
+    this.#fastMs = nsToMs(withAutoscaleDefaults(spec).fast.windowNs);
+  }
+
+  decide(nowMs: number, replicas: number, tasks: readonly PlantTask[]): number {
+    const byTask: Record<string, Windowed> = {};
+    const views = tasks.map((task): TaskView => {
+      byTask[task.id] = {
+        stable: this.#mean(task, nowMs - METRIC_WINDOW_MS),
+        fast: this.#mean(task, nowMs - this.#fastMs),
+      };
+      const ready = task.readyMs <= nowMs;
+      return {
+        id: task.id,
+        phase: ready ? 'ready' : 'starting',
+        readySinceMs: ready ? task.readyMs : 0,
+      };
+    });
+    const input = {
+      replicas,
+      setReplicas: this.#setReplicas,
+      tasks: views,
+      metrics: [{ kind: 'tasks', byTask } as const],
+      request: { cores: 1, memoryBytes: undefined },
+      updating: false,
+      knocks: 0,
+    };
+    const decision = decide(this.#spec, this.#memory, input, nowMs);
+    this.#memory = decision.memory;
+    if (worthRecording(this.#stored.record, decision.record)) {
+      this.#stored = { memory: decision.memory, record: decision.record };
+    }
+    if (decision.replicas !== replicas) this.#setReplicas = decision.replicas;
+    return decision.replicas;
+  }
+
+  restart(nowMs: number, replicas: number): void {
+    this.#ledSinceMs = nowMs;
+    this.#memory = resumeMemory(this.#stored.memory, replicas, nowMs);
+  }
+
+  #mean(task: PlantTask, sinceMs: number): number | undefined {
+    let sum = 0;
+    let count = 0;
+    for (let i = task.samples.length - 1; i >= 0; i--) {
+      const sample = task.samples[i];
+      // A new leader has only what agents sent to it.
+      if (sample === undefined || sample.atMs <= Math.max(sinceMs, this.#ledSinceMs)) break;
+      sum += sample.cpu;
+      count++;
+    }
+    return count === 0 ? undefined : sum / count;
+  }
+}
