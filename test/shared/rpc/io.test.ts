@@ -26,32 +26,15 @@ import {
   RpcServer,
 } from '../../../shared/rpc/io/server.ts';
 import { issueIdentity } from '../../support/identity.ts';
+import { textMethod } from '../../support/text-method.ts';
 
-/** A service of strings, so that the test needs no proto of its own. */
-const text = {
-  serialize: (value: string) => Buffer.from(value),
-  deserialize: (bytes: Buffer) => bytes.toString(),
-};
-const method = <Q extends boolean, S extends boolean>(
-  name: string,
-  requestStream: Q,
-  responseStream: S,
-) => ({
-  path: `/test.Echo/${name}`,
-  requestStream,
-  responseStream,
-  requestSerialize: text.serialize,
-  requestDeserialize: text.deserialize,
-  responseSerialize: text.serialize,
-  responseDeserialize: text.deserialize,
-});
 const Echo = {
-  whoAmI: method('WhoAmI', false, false),
-  command: method('Command', false, false),
-  fail: method('Fail', false, false),
-  hang: method('Hang', false, false),
-  count: method('Count', false, true),
-  mirror: method('Mirror', true, true),
+  whoAmI: textMethod('/test.Echo/WhoAmI'),
+  command: textMethod('/test.Echo/Command'),
+  fail: textMethod('/test.Echo/Fail'),
+  hang: textMethod('/test.Echo/Hang'),
+  count: textMethod('/test.Echo/Count', false, true),
+  mirror: textMethod('/test.Echo/Mirror', true, true),
 };
 
 const CLUSTER = 'cluster1';

@@ -7,16 +7,9 @@ import { clusterCredentials, openChannel, unary } from '../../../../shared/rpc/i
 import { clusterLink, parseTarget } from '../../../../shared/rpc/io/cluster-listener.ts';
 import { handleUnary, RpcServer } from '../../../../shared/rpc/io/server.ts';
 import { issueIdentity } from '../../../support/identity.ts';
+import { textMethod } from '../../../support/text-method.ts';
 
-const whoAmI = {
-  path: '/test.Who/AmI',
-  requestStream: false,
-  responseStream: false,
-  requestSerialize: (value: string) => Buffer.from(value),
-  requestDeserialize: (bytes: Buffer) => bytes.toString(),
-  responseSerialize: (value: string) => Buffer.from(value),
-  responseDeserialize: (bytes: Buffer) => bytes.toString(),
-} as const;
+const whoAmI = textMethod('/test.Who/AmI');
 
 const ca = createRootCa();
 

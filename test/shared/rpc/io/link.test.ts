@@ -16,20 +16,12 @@ import {
   type LinkFrame,
   LinkReader,
 } from '../../../../shared/rpc/link-frames.ts';
+import { textMethod } from '../../../support/text-method.ts';
 
-const method = (name: string) => ({
-  path: `/test.Echo/${name}`,
-  requestStream: false,
-  responseStream: false,
-  requestSerialize: (value: string) => Buffer.from(value),
-  requestDeserialize: (bytes: Buffer) => bytes.toString(),
-  responseSerialize: (value: string) => Buffer.from(value),
-  responseDeserialize: (bytes: Buffer) => bytes.toString(),
-});
-const echo = method('Echo');
-const fail = method('Fail');
-const hang = method('Hang');
-const count = method('Count');
+const echo = textMethod('/test.Echo/Echo');
+const fail = textMethod('/test.Echo/Fail');
+const hang = textMethod('/test.Echo/Hang');
+const count = textMethod('/test.Echo/Count');
 
 type Context = {
   path: string;
@@ -129,7 +121,12 @@ test('errors keep their code, their words and the leader they name', async (t) =
   const elsewhere = await t.throwsAsync(client.unary(fail, 'leader'));
   t.true(elsewhere instanceof NotLeaderError && elsewhere.leader === 'node7');
   t.true(isShoalError(await t.throwsAsync(client.unary(fail, 'bug')), 'internal'));
-  t.true(isShoalError(await t.throwsAsync(client.unary(method('No'), '')), 'unimplemented'));
+  t.true(
+    isShoalError(
+      await t.throwsAsync(client.unary(textMethod('/test.Echo/No'), '')),
+      'unimplemented',
+    ),
+  );
 });
 
 test('many responses come in order, also more than the sockets hold', async (t) => {
