@@ -10,16 +10,9 @@ import {
   MemberBook,
   reachable,
 } from '../../../manager/raft/members.ts';
-import type { ConfChange, ConfState, Entry, RaftId } from '../../../manager/raft/types.ts';
-import type { RaftMember } from '../../../shared/gen/shoal/v1/peer.ts';
+import type { ConfChange, ConfState, Entry } from '../../../manager/raft/types.ts';
+import { id, member } from './letters.ts';
 
-const id = (letter: string) => letter.repeat(25) as RaftId;
-const member = (letter: string): RaftMember => ({
-  raftId: id(letter),
-  nodeId: `node-${letter}`,
-  address: `${letter}:2377`,
-  raftAddress: `${letter}:7946`,
-});
 const change = (index: number, kind: ConfChange['kind'], letter: string): Entry => ({
   index,
   term: 1,

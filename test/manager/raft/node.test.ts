@@ -25,16 +25,9 @@ import type {
 } from '../../../manager/raft/types.ts';
 import type { RaftMember } from '../../../shared/gen/shoal/v1/peer.ts';
 import { silentLog } from '../../../shared/log.ts';
+import { id, member } from './letters.ts';
 
 /** One node between a disk, links and a client that only write down what happens to them, in order. */
-const id = (letter: string) => letter.repeat(25) as RaftId;
-const member = (letter: string): RaftMember => ({
-  raftId: id(letter),
-  nodeId: `node-${letter}`,
-  address: `${letter}:2377`,
-  raftAddress: `${letter}:7946`,
-});
-
 class Disk implements NodeStorage {
   readonly #events: string[];
   readonly notes = new Map<string, Uint8Array>();
