@@ -1,4 +1,17 @@
-import type { ContainerConfig } from '../../agent/runtime/types.ts';
+import type { ContainerConfig, ExecConfig } from '../../agent/runtime/types.ts';
+
+/** A process in a container, without its command; what it says is wanted. */
+export const EXEC: ExecConfig = {
+  cmd: [],
+  env: [],
+  workingDir: '',
+  user: '',
+  tty: false,
+  attachStdin: false,
+  attachStdout: true,
+  attachStderr: true,
+  privileged: false,
+};
 
 let counter = 0;
 

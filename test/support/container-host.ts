@@ -2,20 +2,8 @@ import type { ContainerdImages } from '../../agent/image/images.ts';
 import type { Image } from '../../agent/image/types.ts';
 import type { ContainerdRuntime, RuntimeOptions } from '../../agent/runtime/runtime.ts';
 import type { ContainerConfig, ExecConfig, LogQuery } from '../../agent/runtime/types.ts';
-import { containerConfig } from './container-config.ts';
+import { containerConfig, EXEC } from './container-config.ts';
 import { busyboxRootfs, TestContainerd } from './containerd.ts';
-
-export const EXEC: ExecConfig = {
-  cmd: [],
-  env: [],
-  workingDir: '',
-  user: '',
-  tty: false,
-  attachStdin: false,
-  attachStdout: true,
-  attachStderr: true,
-  privileged: false,
-};
 
 /** A containerd with a busybox image and a runtime on it. */
 export class TestHost {

@@ -18,6 +18,7 @@ import { splitVersion } from '../../../agent/engine/version.ts';
 import { type ErrorCode, ShoalError } from '../../../shared/errors.ts';
 import { LogMessage } from '../../../shared/gen/shoal/v1/logs.ts';
 import { parseDuration } from '../../../shared/model/duration.ts';
+import { EXEC } from '../../support/container-config.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { nodeFixture, serviceFixture } from '../../support/objects.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
@@ -300,17 +301,7 @@ test('startFailureCode() is what a shell would answer', (t) => {
 
 test('ExecTable forgets ended ones first, and refuses more when all run', (t) => {
   const table = new ExecTable(new SeededRandom(1));
-  const config = {
-    cmd: ['x'],
-    env: [],
-    workingDir: '',
-    user: '',
-    tty: false,
-    attachStdin: false,
-    attachStdout: true,
-    attachStderr: true,
-    privileged: false,
-  };
+  const config = { ...EXEC, cmd: ['x'] };
   const first = table.add('c', config, '');
   first.state = 'running';
   const second = table.add('c', config, '');

@@ -1,7 +1,8 @@
 // Further processes in a running container, on a private containerd.
 import anyTest, { type TestFn } from 'ava';
 import { isShoalError } from '../../../shared/errors.ts';
-import { EXEC, soon, TestHost } from '../../support/container-host.ts';
+import { EXEC } from '../../support/container-config.ts';
+import { soon, TestHost } from '../../support/container-host.ts';
 
 const test = anyTest as TestFn;
 let host: TestHost;

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import anyTest, { type TestFn } from 'ava';
 import type { RuntimeOptions } from '../../../agent/runtime/runtime.ts';
 import { shimGroups } from '../../../agent/runtime/shim-group.ts';
+import { EXEC } from '../../support/container-config.ts';
 import { soon, TestHost } from '../../support/container-host.ts';
 
 const test = anyTest as TestFn;
@@ -63,17 +64,7 @@ test.serial(
     const waiting = host.runtime.wait(ending, soon());
     const exec = await host.runtime.exec(
       running,
-      {
-        cmd: ['/bin/sh', '-c', 'sleep 1.5; echo still; exit 8'],
-        env: [],
-        workingDir: '',
-        user: '',
-        tty: false,
-        attachStdin: false,
-        attachStdout: true,
-        attachStderr: true,
-        privileged: false,
-      },
+      { ...EXEC, cmd: ['/bin/sh', '-c', 'sleep 1.5; echo still; exit 8'] },
       soon(),
     );
     const { pid } = (await state(running)) ?? {};

@@ -6,7 +6,7 @@ import {
   type HostFacts,
 } from '../../../agent/runtime/spec.ts';
 import { isShoalError } from '../../../shared/errors.ts';
-import { containerConfig } from '../../support/container-config.ts';
+import { containerConfig, EXEC } from '../../support/container-config.ts';
 
 const HOST: HostFacts = {
   architecture: 'x64',
@@ -161,17 +161,7 @@ test('ulimits, oom score and AppArmor are passed on', (t) => {
 
 test('a further process takes after the first one', (t) => {
   const first = build({ user: 'web', env: ['A=1'], tty: true, workingDir: '/w' }).process;
-  const exec = {
-    cmd: ['ls'],
-    env: ['A=2'],
-    workingDir: '',
-    user: '',
-    tty: false,
-    attachStdin: false,
-    attachStdout: true,
-    attachStderr: true,
-    privileged: false,
-  };
+  const exec = { ...EXEC, cmd: ['ls'], env: ['A=2'] };
   const plain = execProcess(first, exec, USERS, ['CAP_X']);
   t.is(plain.terminal, undefined);
   t.is(plain.cwd, '/w');
