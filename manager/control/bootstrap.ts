@@ -1,10 +1,4 @@
-import {
-  Cluster,
-  Network,
-  Node,
-  type NodeAvailability,
-  NodeRole,
-} from '../../shared/gen/shoal/v1/objects.ts';
+import { Cluster, Network, type NodeAvailability } from '../../shared/gen/shoal/v1/objects.ts';
 import type { StoreAction } from '../../shared/gen/shoal/v1/store.ts';
 import { newId } from '../../shared/ids.ts';
 import {
@@ -16,6 +10,7 @@ import { newJoinSecret } from '../../shared/pki/join-token.ts';
 import type { Random } from '../../shared/random.ts';
 import { createAction } from '../store/tables.ts';
 import { unlockKeyOf } from './cluster.ts';
+import { ownManagerNode } from './own-node.ts';
 import {
   checkAddressPools,
   checkClusterSpec,
@@ -70,18 +65,8 @@ export function bootstrapObjects(options: BootstrapOptions): StoreAction[] {
     dataPathPort,
     unlockKey: unlockKeyOf(spec, NO_KEY, false, random),
   });
-  const node = Node.fromPartial({
-    id: start.nodeId,
-    spec: { role: NodeRole.MANAGER, availability: bootstrap.availability as NodeAvailability },
-    description: { hostname: bootstrap.hostname },
-    status: {},
-    managerStatus: {
-      raftId,
-      address: start.advertiseAddress,
-      raftAddress: start.raftAdvertiseAddress,
-    },
-    certificateRole: NodeRole.MANAGER,
-  });
+  const availability = bootstrap.availability as NodeAvailability;
+  const node = ownManagerNode(start, raftId, bootstrap.hostname, availability);
   const ingress = Network.fromPartial({
     id: newId(random),
     spec: { name: 'ingress', driver: 'overlay', ingress: true },

@@ -1,8 +1,9 @@
-import { Node, NodeRole, NodeState } from '../../shared/gen/shoal/v1/objects.ts';
+import { NodeAvailability, NodeRole, NodeState } from '../../shared/gen/shoal/v1/objects.ts';
 import type { StoreAction } from '../../shared/gen/shoal/v1/store.ts';
 import type { ManagerStart } from '../../shared/manager-start.ts';
 import { createAction, updateAction } from '../store/tables.ts';
 import type { ReadView } from '../store/types.ts';
+import { ownManagerNode } from './own-node.ts';
 
 /**
  * The first transaction of a cluster that was restored from a backup, on a host that the backup does
@@ -27,17 +28,6 @@ export function restoredObjects(
       }),
     );
   }
-  const own = Node.fromPartial({
-    id: start.nodeId,
-    spec: { role: NodeRole.MANAGER },
-    description: { hostname },
-    status: {},
-    managerStatus: {
-      raftId,
-      address: start.advertiseAddress,
-      raftAddress: start.raftAdvertiseAddress,
-    },
-    certificateRole: NodeRole.MANAGER,
-  });
+  const own = ownManagerNode(start, raftId, hostname, NodeAvailability.ACTIVE);
   return [...actions, createAction('node', own)];
 }
