@@ -43,7 +43,7 @@ export class AutoscaleLoop implements LoopBody {
   /** Objects beside services that are gone, or not scaled any more. */
   readonly #leftOver = new Set<string>();
   /** What is being written: it counts once it is committed. */
-  readonly #pending = new Map<string, ScaleMemory>();
+  readonly #pending = new Map<string, Readonly<{ memory: ScaleMemory; knocks: number }>>();
   readonly #complainedAtMs = new Map<string, number>();
   #ring: () => void = () => undefined;
   #nextRoundMs = 0;
@@ -142,7 +142,10 @@ export class AutoscaleLoop implements LoopBody {
 
   /** All that was pending was seen to be committed; what remains was refused, or nobody knows. */
   failed(): void {
-    for (const id of this.#pending.keys()) this.#due.add(id);
+    for (const [id, { knocks }] of this.#pending) {
+      this.#due.add(id);
+      this.#services.get(id)?.knocked(knocks); // they wait still
+    }
     this.#pending.clear();
   }
 
@@ -212,7 +215,7 @@ export class AutoscaleLoop implements LoopBody {
       service.memory = decision.memory;
       return undefined;
     }
-    this.#pending.set(service.id, decision.memory);
+    this.#pending.set(service.id, { memory: decision.memory, knocks: input.knocks });
     const kept = keep(service, decision, changes);
     return changes ? [scale(service.service, decision.replicas), kept] : [kept];
   }
@@ -248,7 +251,7 @@ export class AutoscaleLoop implements LoopBody {
     const stored = change.action === 'remove' ? undefined : change.object;
     service.stored = stored;
     // What nobody waits for any more was written after all: then what goes with it is true.
-    const memory = this.#pending.get(id) ?? stored?.memory;
+    const memory = this.#pending.get(id)?.memory ?? stored?.memory;
     if (memory !== undefined) service.memory = memory;
     this.#pending.delete(id);
   }

@@ -41,6 +41,8 @@ export type SimulatedClusterOptions = Readonly<{
   subnetSize?: number;
   /** Chance by which writes of the leader fail; none: they never do. */
   faults?: Random;
+  /** Further loops of each leader. */
+  loop?: (deps: LeaderDeps, signal: AbortSignal) => Promise<unknown>;
 }>;
 
 const STEP_MS = 10;
@@ -54,6 +56,7 @@ export class SimulatedCluster {
   readonly log: Log;
   readonly #errors: string[] = [];
   readonly #faulty: FaultyWriter | undefined;
+  readonly #loop: SimulatedClusterOptions['loop'];
   #leader: { stop: AbortController; ended: Promise<unknown> } | undefined;
   /** When a host does the next thing about a task. */
   readonly #dueMs = new Map<string, number>();
@@ -63,6 +66,7 @@ export class SimulatedCluster {
     this.fixture = fixture;
     this.nodes = nodes;
     this.behaviour = options.behaviour ?? (() => ({}));
+    this.#loop = options.loop;
     this.#faulty = options.faults && new FaultyWriter(fixture.writer, options.faults);
     const error = (message: string, fields?: LogFields) => {
       this.#errors.push(`${message} ${JSON.stringify(fields)}`);
@@ -105,6 +109,7 @@ export class SimulatedCluster {
       runAllocator(deps, stop.signal),
       runOrchestrator(deps, stop.signal),
       runScheduler(deps, stop.signal),
+      this.#loop?.(deps, stop.signal),
     ]);
     this.#leader = { stop, ended };
   }
@@ -221,7 +226,8 @@ export class SimulatedCluster {
       const state = this.#next(task);
       const status = task.status;
       if (state === undefined || status === undefined) continue;
-      reports.push(taskStatusAction(task.id, { ...status, atMs: this.nowMs, state }));
+      const healthy = state === TaskState.RUNNING;
+      reports.push(taskStatusAction(task.id, { ...status, atMs: this.nowMs, state, healthy }));
     }
     if (reports.length > 0) await this.fixture.writer.write(reports);
   }
