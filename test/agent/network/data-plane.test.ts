@@ -396,3 +396,105 @@ test('what stands in the way on the host is looked for at start and once a minut
   await run();
   t.is(plane.appliedRevision, 1, 'the rest is done all the same');
 });
+
+test('tasks are counted when it is asked for, and their packets read where they are wired', async (t) => {
+  const { plane, kernel, run } = await make();
+  plane.setView(view());
+  await run();
+  for (const made of [
+    plane.attach(task('web1', '10.0.1.11'), SIGNAL),
+    plane.attach(task('lone'), SIGNAL),
+  ]) {
+    await run();
+    await made;
+  }
+  const lone = '172.26.0.2';
+  t.deepEqual(await plane.traffic(), new Map(), 'nothing is read when nothing is counted');
+  t.false(kernel.calls.some((call) => call.startsWith('counters')));
+  plane.count(new Set(['web1', 'lone', 'elsewhere']));
+  await run();
+  for (const [name, address] of [
+    [NS, '10.0.1.11'],
+    [undefined, lone],
+  ] as const) {
+    const space = kernel.space(name);
+    for (const set of ['requests', 'replies', 'connections']) {
+      t.deepEqual([...(space.sets?.get(set) ?? [])], [[address, '']]);
+    }
+    space.packets.set(`requests ${address}`, 5).set(`connections ${address}`, 2);
+  }
+  const traffic = { requests: 5, replies: 0, connections: 2 };
+  t.deepEqual(Object.fromEntries(await plane.traffic()), { web1: traffic, lone: traffic });
+  kernel.failing.set('counters', 2);
+  t.deepEqual(await plane.traffic(), new Map(), 'what cannot be read is absent');
+  plane.count(new Set());
+  await run();
+  t.is(kernel.space(NS).sets?.get('requests')?.size, 0);
+  await plane.close();
+});
+
+test('clients of a service that asks for it are held while it has no back-end, and told of', async (t) => {
+  const { plane, kernel, run } = await make();
+  const ingress = 'ingress00000000000000000';
+  const from = (revision: number, ready: boolean, hold = true): PlainView => {
+    const plainView = plain(revision);
+    const [web] = plainView.services;
+    if (web === undefined) throw new Error('no service');
+    const tasks = web.tasks.map((each) => ({ ...each, ready }));
+    const published = { id: 'web', name: 'web', network: ingress, vip: '10.0.0.2' };
+    return {
+      ...plainView,
+      networks: [
+        ...plainView.networks,
+        { id: ingress, name: 'ingress', vni: 4096, subnet: '10.0.0.0/24', ingress: true },
+      ],
+      services: [
+        { ...web, hold, tasks },
+        {
+          ...published,
+          hold,
+          ports: [[8080, 80, 'tcp']],
+          tasks: [{ id: 'web1', node: 'node1', address: '10.0.0.11', ready }],
+        },
+      ],
+    };
+  };
+  const held = () => ({
+    network: [...(kernel.space(NS).sets?.get('knocks')?.keys() ?? [])],
+    host: [...(kernel.space(undefined).sets?.get('knocks')?.keys() ?? [])],
+    gate: [...(kernel.space(undefined).sets?.get('held')?.keys() ?? [])],
+    refused: [...(kernel.space(NS).sets?.get('empty')?.keys() ?? [])],
+  });
+  plane.setView(view(from(1, true)));
+  await run();
+  t.deepEqual(held(), { network: [], host: [], gate: [], refused: [] });
+  t.false(plane.isHolding);
+
+  plane.setView(view(from(2, false)));
+  await run();
+  const port = 'tcp . 8080';
+  t.deepEqual(held(), { network: ['10.0.1.2'], host: [port], gate: [port], refused: ['10.0.1.2'] });
+  t.true(plane.isHolding);
+  kernel.space(undefined).packets.set(`knocks ${port}`, 3);
+  kernel.space(NS).packets.set('knocks 10.0.1.2', 1);
+  t.deepEqual(
+    (await plane.knocks()).map(({ serviceId, total }) => [serviceId, total]),
+    [['web', 3]],
+    'a network without tasks here has nobody who could try',
+  );
+  const wired = plane.attach(task('client', '10.0.1.50'), SIGNAL);
+  await run();
+  await wired;
+  t.deepEqual((await plane.knocks()).map(({ total }) => total).sort(), [1, 3]);
+  kernel.failing.set('counters', 1);
+  t.is((await plane.knocks()).length, 1);
+
+  plane.setView(view(from(3, false, false)));
+  await run();
+  t.deepEqual(held(), { network: [], host: [], gate: [], refused: ['10.0.1.2'] });
+  plane.setView(view(from(4, true)));
+  await run();
+  t.false(plane.isHolding);
+  t.deepEqual(await plane.knocks(), []);
+  await plane.close();
+});
