@@ -4,7 +4,7 @@ import type { StateMachine } from './consensus.ts';
 import type { ToNode } from './protocol.ts';
 
 /** Of this thread's time, for a state that is written out while others want to write. */
-const SHARE = 0.25;
+const SHARE = 0.125;
 /** A thread that has to wait for a core seems to have worked all the time. */
 const LONGEST_PAUSE_MS = 50;
 
