@@ -140,11 +140,11 @@ export class Control {
 
   async #update(request: UpdateRequest, signal?: AbortSignal): Promise<StoreObject> {
     const kind = request.object?.kind;
-    const { id, version, rollback, registryAuthFrom } = request;
+    const { id, version, rollback, registryAuthFrom, removeAutoscale = false } = request;
     if (kind === undefined) throw invalid('the object to update is missing');
     switch (kind.$case) {
       case 'service': {
-        const options = { version, rollback, registryAuthFrom };
+        const options = { version, rollback, registryAuthFrom, removeAutoscale };
         const update = () => updateService(this.#deps, id, kind.value.spec, options, signal);
         // What a rollback leads to is known only once it is its turn.
         const updated =

@@ -8,6 +8,7 @@ import { nameConflict } from '../store/transaction.ts';
 import type { ReadView } from '../store/types.ts';
 import type { ControlDeps } from './deps.ts';
 import { find } from './find.ts';
+import { sourceSecrets } from './references.ts';
 import { invalid, outOfSequence, unimplemented } from './refuse.ts';
 import { checkFileName, checkLabels } from './validation/names.ts';
 
@@ -63,7 +64,7 @@ export async function removeFile(
   signal?: AbortSignal,
 ): Promise<void> {
   const { id, spec } = find(store, kind, reference);
-  const users = servicesUsing(store, kind, id);
+  const users = servicesUsing(store, kind, id, spec?.name ?? '');
   if (users.length > 0) {
     const services = users.length === 1 ? 'service' : 'services';
     throw invalid(
@@ -87,13 +88,14 @@ function checkFileSpec(kind: FileKind, spec: FileSpec): void {
   }
 }
 
-function servicesUsing(view: ReadView, kind: FileKind, id: string): string[] {
+function servicesUsing(view: ReadView, kind: FileKind, id: string, name: string): string[] {
   const names: string[] = [];
   for (const { spec } of view.all('service')) {
     const container = spec?.task?.container;
     const uses =
       kind === 'secret'
-        ? container?.secrets.some(({ secretId }) => secretId === id)
+        ? container?.secrets.some(({ secretId }) => secretId === id) ||
+          (spec !== undefined && sourceSecrets(spec).has(name))
         : container?.configs.some(({ configId }) => configId === id);
     if (uses) names.push(spec?.name ?? '');
   }

@@ -7,6 +7,8 @@ import type {
   Service,
   ServiceSpec,
 } from '../../shared/gen/shoal/v1/objects.ts';
+import { metricName } from '../../shared/model/autoscale.ts';
+import { effectiveAutoscale } from '../../shared/model/autoscale-labels.ts';
 import type { ReadView } from '../store/types.ts';
 import { invalid, precondition, unimplemented } from './refuse.ts';
 import { portKey } from './validation/endpoint.ts';
@@ -17,6 +19,7 @@ import { portKey } from './validation/endpoint.ts';
  */
 export function resolveReferences(view: ReadView, spec: ServiceSpec): ServiceSpec {
   const { task } = spec;
+  checkSourceSecrets(view, spec);
   if (task?.container === undefined) return spec;
   const secrets = resolveSecrets(view, task.container.secrets);
   const configs = resolveConfigs(view, task.container.configs);
@@ -151,6 +154,28 @@ function checkTargets<R extends { file?: FileTarget | undefined }>(
     }
     owners.set(target, nameOf(ref));
   }
+}
+
+/** Secrets are named by what a service is scaled by, and looked up at each reading: they must exist now. */
+function checkSourceSecrets(view: ReadView, spec: ServiceSpec): void {
+  for (const [secret, metric] of sourceSecrets(spec)) {
+    if (view.byName('secret', secret) !== undefined) continue;
+    throw invalid(`Autoscale: secret not found: ${secret}, which metric ${metric} is read with`);
+  }
+}
+
+/** Names of the secrets that the sources of a scaled service are read with, each with a metric that needs it. */
+export function sourceSecrets(spec: ServiceSpec): Map<string, string> {
+  const names = new Map<string, string>();
+  for (const metric of effectiveAutoscale(spec)?.metrics ?? []) {
+    const { kind } = metric;
+    if (kind === undefined || !('auth' in kind.value)) continue;
+    const { passwordSecret = '', tokenSecret = '', caSecret = '' } = kind.value.auth ?? {};
+    for (const name of [passwordSecret, tokenSecret, caSecret]) {
+      if (name !== '') names.set(name, metricName(metric));
+    }
+  }
+  return names;
 }
 
 // ---- published ports ------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import type { ControlDeps } from './deps.ts';
 import { find } from './find.ts';
 import { checkPortConflicts, resolveReferences } from './references.ts';
 import { invalid, notFound, outOfSequence, precondition } from './refuse.ts';
+import { type Counted, countedSpec } from './scaled-replicas.ts';
 import { checkServiceSpec, completeServiceSpec } from './validation/service-spec.ts';
 
 /** What `UpdateRequest` says beside the new spec. */
@@ -18,6 +19,8 @@ export type ServiceUpdateOptions = Readonly<{
   rollback: boolean;
   /** Where registry credentials come from when the spec has none: `spec` (also empty) or `previous-spec`. */
   registryAuthFrom: string;
+  /** A spec without `autoscale` takes it away; else it keeps what is stored. */
+  removeAutoscale: boolean;
 }>;
 
 /**
@@ -36,7 +39,8 @@ export async function createService(
   const id = newId(random);
   // Docker makes up a name when none is given; this one says where it comes from.
   const named = given.name === '' ? { ...given, name: `service-${id.slice(-8)}` } : given;
-  const spec = judge(store, named, id);
+  const judged = judge(store, named, id);
+  const { spec, declaredReplicas } = countedSpec(judged, undefined, false);
   if (store.byName('service', spec.name) !== undefined) {
     throw new ShoalError('already-exists', nameConflict('service', spec.name));
   }
@@ -46,6 +50,7 @@ export async function createService(
     spec,
     specVersion: 1,
     allocationError: '',
+    declaredReplicas,
   };
   await writer.write([createAction('service', service)], signal);
   return id;
@@ -66,9 +71,11 @@ export async function updateService(
       ? precondition(`service ${reference} does not have a previous spec`)
       : invalid('the new spec of the service is missing');
   }
-  const spec = judge(store, withRegistryAuth(wanted, stored, options), stored.id);
-  checkUnchangeable(stored.spec, spec);
-  const updated = updatedService(stored, spec, options.rollback, clock.now());
+  const kept = withAutoscale(withRegistryAuth(wanted, stored, options), stored, options);
+  const judged = judge(store, kept, stored.id);
+  checkUnchangeable(stored.spec, judged);
+  const counted = countedSpec(judged, stored, options.rollback);
+  const updated = updatedService(stored, counted, options.rollback, clock.now());
   await writer.write([updateAction('service', updated)], signal);
   return stored.id;
 }
@@ -125,10 +132,21 @@ function withRegistryAuth(
   return { ...spec, task: { ...task, container: { ...task.container, registryAuth } } };
 }
 
+/** Clients that do not know the field send back all but it: that says nothing about it. */
+function withAutoscale(
+  spec: ServiceSpec,
+  stored: Service,
+  { rollback, removeAutoscale }: ServiceUpdateOptions,
+): ServiceSpec {
+  const autoscale = stored.spec?.autoscale;
+  if (autoscale === undefined || spec.autoscale !== undefined) return spec;
+  return rollback || removeAutoscale ? spec : { ...spec, autoscale };
+}
+
 /** Ports and addresses it has stay: the allocator changes them where the new spec asks for it. */
 function updatedService(
   stored: Service,
-  spec: ServiceSpec,
+  { spec, declaredReplicas }: Counted,
   rollback: boolean,
   nowMs: number,
 ): Service {
@@ -137,6 +155,7 @@ function updatedService(
   return {
     ...stored,
     spec,
+    declaredReplicas,
     // What is asked for again changes nothing, also not what a rollback would lead to.
     previousSpec: sameValue(before, spec) ? stored.previousSpec : before,
     specVersion: replaces ? stored.specVersion + 1 : stored.specVersion,

@@ -84,7 +84,7 @@ export const SOURCES = {
 } as const;
 export type SourceKey = keyof typeof SOURCES;
 export const SOURCE_KEYS = Object.keys(SOURCES) as SourceKey[];
-export const OPTIONAL_LEAVES: ReadonlySet<string> = new Set(['database', 'tls', 'group']);
+export const OPTIONAL_LEAVES: ReadonlySet<string> = new Set(['database', 'tls', 'group', 'path']);
 
 /** Of a schedule or source, in its key. */
 export const PART = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;

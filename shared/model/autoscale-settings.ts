@@ -191,7 +191,8 @@ class Reader {
         return [{ name, kind: { $case: 'prometheus', value } }];
       }
       case 'http': {
-        const value = { url: text('url', url), path: text('path', SOURCES[kind].path), ...common };
+        const path = this.#one(at('path'), SOURCES[kind].path) ?? '';
+        const value = { url: text('url', url), path, ...common };
         return [{ name, kind: { $case: 'http', value } }];
       }
     }

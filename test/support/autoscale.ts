@@ -125,7 +125,7 @@ const sourceKind: fc.Arbitrary<Kind> = fc.oneof(
   ofKind('redisStream', fc.record({ stream: words, group: maybeEmpty(words), ...redis })),
   ofKind('nats', fc.record({ url: words, stream: words, consumer: words, ...someExternal })),
   ofKind('prometheus', fc.record({ url: words, query: words, ...someExternal })),
-  ofKind('http', fc.record({ url: words, path: words, ...someExternal })),
+  ofKind('http', fc.record({ url: words, path: maybeEmpty(words), ...someExternal })),
 );
 
 function maybeEmpty(arbitrary: fc.Arbitrary<string>) {

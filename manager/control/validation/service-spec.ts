@@ -8,14 +8,14 @@ import { parseConstraints, parseLabelSubject } from '../../../shared/model/const
 import { DRAIN_DELAY_LABEL, drainDelayMs } from '../../../shared/model/drain-delay.ts';
 import { unreachable } from '../../../shared/unreachable.ts';
 import { invalid, unimplemented } from '../refuse.ts';
+import { checkAutoscale } from './autoscale.ts';
 import { checkContainerSpec } from './container-spec.ts';
 import { checkEndpoint, completeEndpoint } from './endpoint.ts';
+import { MAX_REPLICAS } from './limits.ts';
 import { checkLabels, checkServiceName } from './names.ts';
 import { checkResources } from './resources.ts';
 import { checkRestartPolicy, checkUpdateConfig } from './update-config.ts';
 
-/** A cluster this size is simulated; a slip of the finger in `scale` shall not be tried out. */
-const MAX_REPLICAS = 1_000_000;
 /** What containers write is kept by one driver; its options are json-file's. */
 const LOG_DRIVERS = ['', 'json-file'];
 
@@ -50,6 +50,7 @@ export function checkServiceSpec(spec: ServiceSpec): void {
   checkUpdateConfig('rollback', spec.rollback);
   checkEndpoint(spec.endpoint);
   checkHostNetwork(spec);
+  checkAutoscale(spec);
 }
 
 function checkDrainDelay(labels: ServiceSpec['labels']): void {
