@@ -69,6 +69,7 @@ export function sourceError(
 /** Errors of a socket that tried several addresses have no message, only their code. */
 function textOf(error: unknown): string {
   const message = messageOf(error);
+  if (message.includes('wrong version number')) return 'the server speaks no TLS on this port';
   if (message !== '') return message;
   return error instanceof Error && 'code' in error ? String(error.code) : 'it failed';
 }

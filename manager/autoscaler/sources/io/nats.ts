@@ -8,6 +8,7 @@ import type { Credentials } from '../credentials.ts';
 import type { Source } from '../follower.ts';
 import { READ_WITHIN_MS } from '../pace.ts';
 import { type Access, fingerprint, sourceError } from './access.ts';
+import { greetingOf } from './nats-greeting.ts';
 import { tlsOptions } from './tls.ts';
 
 /** A silent server is noticed after two of these. */
@@ -80,6 +81,11 @@ async function openNats(
   { host, port, serverName }: Dial,
   { username, password, token, ca }: Credentials,
 ): Promise<NatsConnection> {
+  const wantsTls = server.tls || ca !== '';
+  const { tlsRequired } = await greetingOf({ host, port }, READ_WITHIN_MS / 2);
+  if (tlsRequired && !wantsTls) {
+    throw new ShoalError('failed-precondition', 'the server wants TLS: write tls:// in the URL');
+  }
   // At first use: managers without such metrics do not pay for them.
   const [{ connect }, { jetstreamManager }] = await Promise.all([
     import('@nats-io/transport-node'),
@@ -91,9 +97,8 @@ async function openNats(
     ...(username === '' ? {} : { user: username }),
     ...(password === '' ? {} : { pass: password }),
     ...(token === '' ? {} : { token }),
-    // Null: only where the server insists on it.
-    tls: server.tls || ca !== '' ? { ...tlsOptions(serverName, ca), handshakeFirst: false } : null,
-    timeout: READ_WITHIN_MS,
+    tls: wantsTls ? { ...tlsOptions(serverName, ca), handshakeFirst: false } : null,
+    timeout: READ_WITHIN_MS / 2,
     reconnect: false,
     resolve: false,
     ignoreClusterUpdates: true, // the addresses that a server tells of may be of its own network

@@ -81,6 +81,8 @@ test('a number is read out of a page of JSON', async (t) => {
   t.is(await read(page.http({ path: 'items[0].count' })), 3);
   t.regex(await failure(page.http({ path: 'items[1].count' })), /items is an array of 1/);
   t.regex(await failure(page.http({ path: 'items[' })), /place 7/);
+  const url = `https://127.0.0.1:${page.port}/load`;
+  t.regex(await failure(page.http({ url })), /speaks no TLS on this port/);
 });
 
 test('path, query, host and credentials of a request are those of the metric', async (t) => {

@@ -1,5 +1,6 @@
 // Against Debian's nats-server.
 import { readFileSync, rmSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { type NatsConnection as Client, connect } from '@nats-io/transport-node';
@@ -134,7 +135,7 @@ test('a server that is killed under a question fails it, and is read again when 
   await delay(100);
   await bench.server.kill();
   t.notRegex(await asked, /it answered/);
-  t.regex(await failure(source), /refused/);
+  t.regex(await failure(source), /ECONNREFUSED/);
   await bench.server.start();
   let value = 0;
   await soon(async () => {
@@ -158,12 +159,41 @@ test('a server that hangs fails the question in time; the connection is used aga
   source.close();
 });
 
+for (const [title, greet, message] of [
+  ['says nothing', () => undefined, /does not say what it is/],
+  ['hangs up', (socket) => socket.destroy(), /no server of NATS/],
+  ['speaks another protocol', (socket) => socket.write('220 smtp\r\n'), /no server of NATS/],
+  ['says no end', (socket) => socket.write('x'.repeat(300_000)), /no server of NATS/],
+] as const satisfies readonly (readonly [string, (socket: Socket) => unknown, RegExp])[]) {
+  test(`a server that ${title} is an error, and keeps no socket`, async (t) => {
+    const sockets = new Set<Socket>();
+    const server = createServer((socket) => {
+      sockets.add(socket);
+      socket.on('error', () => undefined); // the other side hangs up on some
+      socket.once('close', () => sockets.delete(socket));
+      socket.resume();
+      greet(socket);
+    });
+    const port = await freePort();
+    const listening = Promise.withResolvers<void>();
+    server.listen(port, '127.0.0.1', () => listening.resolve());
+    await listening.promise;
+    t.teardown(() => server.close());
+    const metric = { url: `nats://127.0.0.1:${port}`, stream: 'S', consumer: 'C' };
+    const access = new FakeStore().access();
+    const source = natsSource(NatsMetric.fromPartial(metric), access, new Connections());
+    t.regex(await failure(source), message);
+    t.regex(await failure(source), message);
+    await soon(() => sockets.size === 0);
+  });
+}
+
 test('of several servers the next one is tried after a failure', async (t) => {
   const bench = await Bench.start();
   t.teardown(() => bench.stop());
   await bench.fill(3);
   const source = bench.source({ url: `nats://127.0.0.1:${await freePort()},${bench.url}` });
-  t.regex(await failure(source), /refused/);
+  t.regex(await failure(source), /ECONNREFUSED/);
   t.is(await read(source), 3);
   t.is(await read(source), 3, 'and stays in use');
   source.close();
@@ -183,6 +213,7 @@ test('with tls:// the name in the certificate counts; a server that has no TLS i
   t.regex(await at('tls://nats:4222', 'ca'), /stream not found/);
   t.regex(await at('tls://nats:4222', ''), /certificate/);
   t.regex(await at('nats://nats:4222', 'ca'), /stream not found/);
+  t.regex(await at('nats://nats:4222', ''), /the server wants TLS: write tls:/);
   t.regex(await at('tls://other:4222', 'ca'), /altnames/);
   t.regex(await at(bench.url.replace('nats://', 'tls://'), 'ca'), /does not support 'tls'/);
 });
