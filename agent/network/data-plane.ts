@@ -3,11 +3,12 @@ import { messageOf, ShoalError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { type AttachedTask, clusterMtu } from './facts.ts';
 import type { Kernel } from './kernel.ts';
-import { type ContainerPlan, containerCommands } from './local.ts';
+import type { ContainerPlan } from './local.ts';
 import { NETWORK_NAMESPACE_PREFIX, TASK_NAMESPACE_PREFIX, taskNamespace } from './names.ts';
 import { Namespaces } from './namespaces.ts';
 import type { HostSettings } from './plan.ts';
 import type { PortHolder } from './ports.ts';
+import { Rounds } from './rounds.ts';
 import { type Entry, rejectAll, release, TaskTable, type Waiter } from './task-table.ts';
 import { TrafficReader } from './traffic.ts';
 import type {
@@ -19,6 +20,7 @@ import type {
   TrafficMeter,
   Wiring,
 } from './types.ts';
+import { TaskWirer } from './wire-tasks.ts';
 
 /** Changes of a burst become one round: a rolling update sends several views in this time. */
 const COALESCE_MS = 10;
@@ -28,8 +30,6 @@ const VERIFY_MS = 60_000;
 /** At most 2 % of the time goes into verifying, however large the tables are. */
 const VERIFY_SHARE = 50;
 const RETRY_MS = { first: 100, last: 30_000 };
-/** Rounds a task may fail in before its `attach` says so. */
-const ATTACH_ROUNDS = 3;
 const DEFAULT_DATA_PATH_PORT = 4789;
 
 export type DataPlaneDeps = Readonly<{
@@ -58,6 +58,7 @@ export class NetworkController implements DataPlane, TrafficMeter {
   readonly #tasks: TaskTable;
   readonly #namespaces: Namespaces;
   readonly #traffic: TrafficReader;
+  readonly #wirer: TaskWirer;
   #view: NetworkView | undefined;
   #leaving: { entry: Entry; done: () => void }[] = [];
   readonly #listeners = new Set<(revision: number) => void>();
@@ -68,10 +69,8 @@ export class NetworkController implements DataPlane, TrafficMeter {
   /** Until it is known whose containers run, every namespace might be one of theirs: nothing is done. */
   #adopted = false;
   #prepared = false;
-  #timer: { timer: Timer; dueMs: number } | undefined;
+  readonly #rounds: Rounds;
   #verify: Timer | undefined;
-  #running: Promise<void> | undefined;
-  #again: number | undefined;
   #failedRounds = 0;
   #afterRound: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   #stopped = false;
@@ -81,6 +80,14 @@ export class NetworkController implements DataPlane, TrafficMeter {
     this.#tasks = new TaskTable(deps);
     this.#namespaces = new Namespaces(deps.kernel, deps.log);
     this.#traffic = new TrafficReader(deps.kernel);
+    this.#rounds = new Rounds(deps.clock, () => this.#round());
+    this.#wirer = new TaskWirer(deps, this.#tasks, this.#namespaces, {
+      again: () => this.#ask(RETRY_MS.first),
+      giveUp: (entry) => {
+        this.#leaving.push({ entry, done: () => undefined });
+        this.#ask(0);
+      },
+    });
   }
 
   get appliedRevision(): number {
@@ -196,11 +203,8 @@ export class NetworkController implements DataPlane, TrafficMeter {
   /** Ends rounds and turns away who waits. Nothing in the kernel changes. */
   async #stop(reason: ShoalError): Promise<void> {
     this.#stopped = true;
-    this.#timer?.timer.cancel();
-    this.#timer = undefined;
     this.#verify?.cancel();
-    this.#again = undefined;
-    await this.#running;
+    await this.#rounds.end();
     for (const { reject } of this.#afterRound.splice(0)) reject(reason);
     for (const entry of this.#tasks.all()) {
       this.#tasks.delete(entry.task.taskId);
@@ -232,27 +236,7 @@ export class NetworkController implements DataPlane, TrafficMeter {
   }
 
   #ask(delayMs: number): void {
-    if (this.#stopped || !this.#adopted) return;
-    if (this.#running !== undefined) {
-      this.#again = Math.min(this.#again ?? delayMs, delayMs);
-      return;
-    }
-    const { clock } = this.#deps;
-    const dueMs = clock.monotonicMs() + delayMs;
-    if (this.#timer !== undefined) {
-      if (this.#timer.dueMs <= dueMs) return;
-      this.#timer.timer.cancel();
-    }
-    const timer = clock.after(delayMs, () => {
-      this.#timer = undefined;
-      this.#running = this.#round().finally(() => {
-        this.#running = undefined;
-        const again = this.#again;
-        this.#again = undefined;
-        if (again !== undefined) this.#ask(again);
-      });
-    });
-    this.#timer = { timer, dueMs };
+    if (!this.#stopped && this.#adopted) this.#rounds.ask(delayMs);
   }
 
   async #round(): Promise<void> {
@@ -269,7 +253,7 @@ export class NetworkController implements DataPlane, TrafficMeter {
     }
     await this.#bury(leaving);
     await this.#deps.onNames(view, this.#tasks.attached());
-    this.#answer(good);
+    this.#wirer.answer(good);
     for (const { resolve } of waiting) resolve();
     if (!good) {
       this.#failedRounds += 1;
@@ -296,7 +280,7 @@ export class NetworkController implements DataPlane, TrafficMeter {
     const existing = verifying ? new Set(await kernel.namespaces()) : undefined;
     const gone = view === undefined ? [] : namespaces.choose(view, this.#tasks.usedNetworks());
     await namespaces.prepare(settings, existing);
-    await this.#wireTasks(settings, verifying);
+    await this.#wirer.wire(settings, verifying);
     const exists = (link: ContainerPlan['interfaces'][number]) =>
       namespaces.peerLink(link) !== undefined;
     const good = await namespaces.apply(settings, view, {
@@ -342,75 +326,6 @@ export class NetworkController implements DataPlane, TrafficMeter {
     };
   }
 
-  /** Makes the containers' ends of tasks that came, and mends those whose links have gone. */
-  async #wireTasks(settings: HostSettings, verifying: boolean): Promise<void> {
-    const { kernel, hostNamespace } = this.#deps;
-    const todo: { entry: Entry; plan: ContainerPlan }[] = [];
-    for (const entry of this.#tasks.all()) {
-      const plan = await this.#planOf(entry, settings, verifying);
-      if (plan === undefined) continue;
-      const whole = plan.interfaces.every((link) => this.#namespaces.peerLink(link) !== undefined);
-      if (entry.state === 'making' || !whole) todo.push({ entry, plan });
-    }
-    if (todo.length === 0) return;
-    // Also for those to be mended: a new namespace is of no use to a running container, but harms nobody.
-    await kernel.makeNamespaces(todo.map(({ plan }) => plan.namespace));
-    const problems = await kernel.wire(
-      todo.map(({ plan }) => ({
-        namespace: plan.namespace,
-        lines: containerCommands(plan, hostNamespace),
-      })),
-    );
-    const direct: string[] = [];
-    for (const [index, { entry, plan }] of todo.entries()) {
-      const problem = problems[index];
-      if (problem !== undefined) {
-        await this.#notWired(entry, plan, problem);
-        continue;
-      }
-      if (entry.state === 'broken') entry.state = 'wired';
-      this.#namespaces.noteLinks(plan);
-      for (const { peer, peerNamespace } of plan.interfaces) {
-        if (peerNamespace === undefined) direct.push(peer);
-      }
-    }
-    if (direct.length > 0) await kernel.tune(undefined, direct);
-  }
-
-  /** The task's plan, when its networks are here and it is worth a try in this round. */
-  async #planOf(
-    entry: Entry,
-    settings: HostSettings,
-    verifying: boolean,
-  ): Promise<ContainerPlan | undefined> {
-    const known = entry.task.attachments.every(({ networkId }) => this.#namespaces.has(networkId));
-    if (!known || (entry.state === 'broken' && !verifying)) return undefined;
-    if (entry.plan !== undefined && entry.state !== 'making') return entry.plan;
-    try {
-      await this.#tasks.plan(entry, {
-        slices: this.#namespaces.slices(),
-        mtu: settings.mtu,
-        host: this.#namespaces.hostState,
-      });
-      return entry.plan;
-    } catch (error) {
-      this.#refuse(entry, error);
-      return undefined;
-    }
-  }
-
-  async #notWired(entry: Entry, plan: ContainerPlan, problem: string): Promise<void> {
-    const { kernel, log } = this.#deps;
-    log.warn('cannot wire a container', { task: entry.task.taskId, problem });
-    if (entry.state !== 'making') {
-      entry.state = 'broken';
-      return;
-    }
-    // Half of a former try may be in the way, or the name may have nothing behind it.
-    await kernel.removeNamespaces([plan.namespace]);
-    this.#failOnce(entry, problem);
-  }
-
   /** Namespaces with our names that nothing asks for. Networks only when a view has said which there are. */
   async #removeLeftovers(existing: ReadonlySet<string>, hasView: boolean): Promise<void> {
     const wanted = new Set([...this.#namespaces.names(), ...this.#tasks.ids().map(taskNamespace)]);
@@ -441,50 +356,6 @@ export class NetworkController implements DataPlane, TrafficMeter {
       await release(entry);
       done();
     }
-  }
-
-  /** Tells those who wait for tasks that are wired now, or that fail again and again. */
-  #answer(good: boolean): void {
-    for (const entry of this.#tasks.all()) {
-      const { plan } = entry;
-      if (plan === undefined || entry.waiters.size === 0) continue;
-      const up = plan.interfaces.every((link) => this.#namespaces.peerLink(link)?.up === true);
-      // Without the host's rules there are no names, egress or published ports.
-      if (entry.state === 'making' && up && this.#namespaces.hostState !== undefined) {
-        entry.state = 'wired';
-      }
-      if (entry.state === 'wired' && entry.wiring !== undefined) {
-        for (const waiter of entry.waiters) waiter.resolve(entry.wiring);
-        entry.waiters.clear();
-      } else if (!good) {
-        this.#failOnce(entry, 'its networks could not be brought up to date');
-      }
-    }
-  }
-
-  #failOnce(entry: Entry, problem: string): void {
-    entry.failures += 1;
-    this.#ask(RETRY_MS.first);
-    if (entry.failures < ATTACH_ROUNDS) return;
-    const { taskId } = entry.task;
-    this.#refuse(entry, new ShoalError('unavailable', `cannot wire task ${taskId}: ${problem}`));
-  }
-
-  /** A task that cannot be wired: nothing of it stays. One that runs already is kept as it is. */
-  #refuse(entry: Entry, error: unknown): void {
-    const { taskId } = entry.task;
-    if (entry.state === 'making') {
-      this.#tasks.delete(taskId);
-      this.#leaving.push({ entry, done: () => undefined });
-      this.#ask(0);
-    } else {
-      entry.state = 'broken';
-      this.#deps.log.warn('cannot keep the wiring of a task', {
-        task: taskId,
-        error: messageOf(error),
-      });
-    }
-    rejectAll(entry, error);
   }
 
   /** Forgets what the kernel holds. */
