@@ -1,5 +1,5 @@
 import test from 'ava';
-import { type Dump, parseHost, parseNetwork } from '../../../agent/network/parse.ts';
+import { type Dump, parseCounters, parseHost, parseNetwork } from '../../../agent/network/parse.ts';
 
 const EMPTY: Dump = {
   links: '[]',
@@ -184,4 +184,27 @@ test('a table with a rule more or less counts as another one', (t) => {
   const dump = { ...EMPTY, table: nft({ map: { name: 'gen', elem: [[0, 77]] } }, { rule: {} }) };
   t.is(parseNetwork(dump, 1).table?.fingerprint, 77);
   t.is(parseNetwork(dump, 2).table?.fingerprint, Number.NaN);
+});
+
+test('parseCounters() reads packets by element, of addresses and of ports', (t) => {
+  const shown = (elem: unknown) =>
+    JSON.stringify({
+      nftables: [
+        { metainfo: { version: '1.0.6', json_schema_version: 1 } },
+        { set: { family: 'ip', name: 'x', table: 'sw', ...(elem === undefined ? {} : { elem }) } },
+      ],
+    });
+  const counted = (val: unknown, packets: number) => ({
+    elem: { val, counter: { packets, bytes: packets * 60 } },
+  });
+  t.deepEqual(
+    [...parseCounters(shown([counted('10.0.0.1', 3), counted('10.0.0.2', 0)]))],
+    [
+      ['10.0.0.1', 3],
+      ['10.0.0.2', 0],
+    ],
+  );
+  t.deepEqual([...parseCounters(shown([counted({ concat: ['tcp', 80] }, 2)]))], [['tcp . 80', 2]]);
+  t.is(parseCounters(shown(undefined)).size, 0);
+  t.is(parseCounters(shown(['10.0.0.1'])).size, 0, 'an element that does not count');
 });

@@ -28,7 +28,7 @@ async function withBusyBox(
   let child: ChildProcess | undefined;
   for (const folder of folders) mkdirSync(folder);
   try {
-    child = spawn('unshare', ['--net', 'sh', '-c', 'read go; while :; do :; done'], {
+    child = spawn('/usr/bin/unshare', ['--net', 'sh', '-c', 'read go; while :; do :; done'], {
       env,
       stdio: ['pipe', 'ignore', 'inherit'],
     });
