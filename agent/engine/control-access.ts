@@ -99,6 +99,7 @@ function withRpcWords(client: ControlClient, by: Reads | undefined): ControlClie
       }),
     getCluster: (signal, reads = by) => client.getCluster(signal, reads).catch(raise),
     updateCluster: (request, signal) => client.updateCluster(request, signal).catch(raise),
+    autoscaling: (request, signal) => client.autoscaling(request, signal).catch(raise),
     unlockKey: (signal) => client.unlockKey(signal).catch(raise),
     watch: (kinds, start, signal) => client.watch(kinds, start, signal),
     serviceLogs: (subscription, signal) => client.serviceLogs(subscription, signal),

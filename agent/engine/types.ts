@@ -1,5 +1,7 @@
 import type {
   ClusterInfo,
+  GetAutoscalingRequest,
+  GetAutoscalingResponse,
   ListRequest,
   ServiceStatusCount,
   UpdateClusterRequest,
@@ -138,6 +140,11 @@ export interface ControlClient {
   /** Its index is not told. */
   getCluster(signal?: AbortSignal, reads?: Pick<Reads, 'stale'>): Promise<ClusterInfo>;
   updateCluster(request: UpdateClusterRequest, signal?: AbortSignal): Promise<ClusterInfo>;
+  /** How services follow their load, as the leader sees it now; without `services` all that do. */
+  autoscaling(
+    request: GetAutoscalingRequest,
+    signal?: AbortSignal,
+  ): Promise<GetAutoscalingResponse>;
   /** What opens managers that lock themselves; empty when they do not. */
   unlockKey(signal: AbortSignal): Promise<Uint8Array>;
   /**

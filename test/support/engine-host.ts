@@ -34,6 +34,8 @@ import { createAction, taskStatusAction } from '../../manager/store/tables.ts';
 import { StoreWriter } from '../../manager/store/writer.ts';
 import { ShoalError } from '../../shared/errors.ts';
 import {
+  type GetAutoscalingRequest,
+  type GetAutoscalingResponse,
   ListRequest,
   RemoveRequest,
   type WatchChunk,
@@ -85,6 +87,9 @@ export class EngineHost {
   readonly consensus = new InMemoryConsensus(this.store);
   readonly writer: StoreWriter;
   readonly control: Control;
+  /** What the leader's autoscaler would tell. */
+  autoscaling: (request: GetAutoscalingRequest) => Promise<GetAutoscalingResponse> = () =>
+    Promise.resolve({ services: [] });
   readonly self: Node;
   /** What the host says of itself; tests replace it to play a worker or a host outside of clusters. */
   standing: NodeStanding;
@@ -301,6 +306,7 @@ export class EngineHost {
         await control.remove(RemoveRequest.fromPartial({ kind, id, force }));
       },
       getCluster: (_signal, reads) => control.getCluster({ stale: reads?.stale ?? false }),
+      autoscaling: (request) => this.autoscaling(request),
       updateCluster: (request) => control.updateCluster(request),
       unlockKey: async () => this.store.cluster()?.unlockKey ?? new Uint8Array(0),
       watch: (kinds, start, signal) => this.#watch(watchRequest(kinds, start), signal),

@@ -104,6 +104,8 @@ export function managerControlClient(socketPath: string): ControlClient & { clos
       link.unary(ControlService.getCluster, { stale: reads?.stale ?? false }, read(signal)),
     updateCluster: (request, signal) =>
       link.unary(ControlService.updateCluster, request, write(signal)),
+    autoscaling: (request, signal) =>
+      link.unary(ControlService.getAutoscaling, request, read(signal)),
     unlockKey: async (signal) => {
       const { key } = await link.unary(ControlService.getUnlockKey, {}, read(signal));
       return key;

@@ -1,5 +1,6 @@
 import type { EngineDeps } from '../deps.ts';
 import type { Route } from '../router.ts';
+import { autoscaleRoutes } from './autoscale.ts';
 import { clusterRoutes } from './cluster.ts';
 import { containerRoutes } from './containers.ts';
 import { eventRoutes } from './events.ts';
@@ -27,6 +28,7 @@ export function engineRoutes(deps: EngineDeps): Route[] {
     ...clusterRoutes(deps),
     ...nodeRoutes(deps),
     ...serviceRoutes(deps),
+    ...autoscaleRoutes(deps),
     ...taskRoutes(deps),
     ...fileRoutes(deps),
     ...networkRoutes(deps),

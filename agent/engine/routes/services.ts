@@ -1,5 +1,9 @@
+import { messageOf } from '../../../shared/errors.ts';
 import type { ListRequest, ServiceStatusCount } from '../../../shared/gen/shoal/v1/control.ts';
 import { Service, type ServiceSpec } from '../../../shared/gen/shoal/v1/objects.ts';
+import { effectiveAutoscale } from '../../../shared/model/autoscale-labels.ts';
+import { autoscaleWarnings } from '../autoscale-warnings.ts';
+import { isObject } from '../codec.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type Filters, parseFilters, valuesIn } from '../filters.ts';
 import {
@@ -12,11 +16,14 @@ import {
   jsonTexts,
   type Reply,
 } from '../http.ts';
+import { autoscaleStatusJson } from '../json/autoscaling.ts';
 import { serviceJson, serviceSpec } from '../json/service.ts';
 import { Rendered } from '../rendered.ts';
 import type { Route } from '../router.ts';
-import { versionOf } from './common.ts';
+import { versionOf, withDeadline } from './common.ts';
 
+/** It is beside the point of the answer. */
+const STATUS_WITHIN_MS = 1_000;
 const SERVICE_FILTERS = ['id', 'name', 'label', 'mode', 'runtime'];
 
 export function serviceRoutes(deps: EngineDeps): Route[] {
@@ -80,9 +87,30 @@ export function serviceListRequest(filters: Filters): Partial<ListRequest> {
 async function inspect(deps: EngineDeps, rendered: Rendered<Service>, call: Call): Promise<Reply> {
   const control = deps.access.control(call.reads);
   const service = await control.get('service', call.params.id ?? '', call.signal);
-  return isTrue(call.query.get('insertDefaults'))
-    ? json(serviceJson(service, true))
-    : jsonText(rendered.textOf(service));
+  const status = await autoscaleStatus(deps, service, call.signal);
+  if (isTrue(call.query.get('insertDefaults'))) {
+    return json({ ...serviceJson(service, true), ...(status && { AutoscaleStatus: status }) });
+  }
+  const text = rendered.textOf(service);
+  return jsonText(
+    status === undefined ? text : withField(text, `"AutoscaleStatus":${JSON.stringify(status)}`),
+  );
+}
+
+/** Of a service that follows its load, asked of the leader; left out where that one does not answer soon. */
+async function autoscaleStatus(deps: EngineDeps, { id, spec }: Service, signal: AbortSignal) {
+  if (spec === undefined || effectiveAutoscale(spec) === undefined) return undefined;
+  const request = { services: [id], records: true, replay: false };
+  try {
+    const { services } = await withDeadline(deps.clock, STATUS_WITHIN_MS, signal, (limited) =>
+      deps.access.control().autoscaling(request, limited),
+    );
+    const [only] = services;
+    return only && autoscaleStatusJson(only);
+  } catch (error) {
+    deps.log.debug('the state of autoscaling is not known', { error: messageOf(error) });
+    return undefined;
+  }
 }
 
 async function create(deps: EngineDeps, call: Call): Promise<Reply> {
@@ -90,27 +118,33 @@ async function create(deps: EngineDeps, call: Call): Promise<Reply> {
   const created = await deps.access
     .control()
     .create({ kind: { $case: 'service', value: Service.fromPartial({ spec }) } });
-  const id = created.kind?.$case === 'service' ? created.kind.value.id : '';
-  return json({ ID: id, Warnings: null }, 201);
+  if (created.kind?.$case !== 'service') return json({ ID: '', Warnings: null }, 201);
+  const service = created.kind.value;
+  return json({ ID: service.id, Warnings: autoscaleWarnings(spec, undefined, service) }, 201);
 }
 
 async function update(deps: EngineDeps, call: Call): Promise<Reply> {
-  const spec = withCredentials(serviceSpec.decode(await call.json(), ''), call);
+  const body = await call.json();
+  const spec = withCredentials(serviceSpec.decode(body, ''), call);
   const version = versionOf(call, 'service');
   const rollback = call.query.get('rollback') ?? '';
   if (rollback !== '' && rollback !== 'previous') {
     throw new HttpError(400, `unrecognized rollback option ${rollback}`);
   }
   const control = deps.access.control();
-  const { id } = await control.get('service', call.params.id ?? '');
-  await control.update({
+  const before = await control.get('service', call.params.id ?? '');
+  const { id } = before;
+  const updated = await control.update({
     id,
     version,
     object: { kind: { $case: 'service', value: Service.fromPartial({ id, spec }) } },
     rollback: rollback === 'previous',
     registryAuthFrom: call.query.get('registryAuthFrom') ?? '',
+    removeAutoscale: saysNull(body, 'autoscale'),
   });
-  return json({ Warnings: null });
+  const after = updated.kind?.$case === 'service' ? updated.kind.value : undefined;
+  const isTold = after !== undefined && rollback === '';
+  return json({ Warnings: isTold ? autoscaleWarnings(spec, before, after) : null });
 }
 
 async function remove(deps: EngineDeps, call: Call): Promise<Reply> {
@@ -118,6 +152,14 @@ async function remove(deps: EngineDeps, call: Call): Promise<Reply> {
   const { id } = await control.get('service', call.params.id ?? '');
   await control.remove('service', id, false);
   return empty();
+}
+
+/** An explicit null: clients that do not know a field leave it out. */
+function saysNull(body: unknown, field: string): boolean {
+  return (
+    isObject(body) &&
+    Object.entries(body).some(([name, value]) => name.toLowerCase() === field && value === null)
+  );
 }
 
 /** Registry credentials travel beside the spec and are kept in it. `e30=` is how clients say none. */

@@ -1,0 +1,46 @@
+import type { Service, ServiceSpec } from '../../shared/gen/shoal/v1/objects.ts';
+import { followsLoad, parseAutoscaleLabels } from '../../shared/model/autoscale-labels.ts';
+
+/**
+ * What whoever declared the service should know of its scaling: words of other tools that mean something
+ * else here, and a count that is not what was asked for or will not stay so. null as Docker has it: nothing.
+ */
+export function autoscaleWarnings(
+  given: ServiceSpec,
+  before: Service | undefined,
+  after: Service,
+): string[] | null {
+  const warnings: string[] = [];
+  const { spec } = after;
+  if (spec === undefined) return null;
+  const labels = spec.autoscale === undefined ? parseAutoscaleLabels(spec.labels) : undefined;
+  if (labels?.ok === true) warnings.push(...labels.warnings);
+  const count = followsLoad(spec) ? countWarning(given, before, spec) : undefined;
+  if (count !== undefined) warnings.push(count);
+  return warnings.length === 0 ? null : warnings;
+}
+
+function countWarning(
+  given: ServiceSpec,
+  before: Service | undefined,
+  spec: ServiceSpec,
+): string | undefined {
+  const asked = replicasOf(given);
+  const set = replicasOf(spec);
+  const wasScaled = before?.spec !== undefined && followsLoad(before.spec);
+  if (!wasScaled) {
+    return asked === set
+      ? undefined
+      : `autoscaling is active: the service begins with ${set} replicas, not ${asked}, as min and max say`;
+  }
+  if (asked === replicasOf(before.spec) || asked === before.declaredReplicas) return undefined;
+  if (set === 0) {
+    return 'autoscaling is active, and paused by a count of 0: give another count to go on';
+  }
+  const within = asked === set ? '' : ` (${asked} is not within min and max)`;
+  return `autoscaling is active: the count is ${set} now${within}, and will follow the load; to choose it yourself switch autoscaling off`;
+}
+
+function replicasOf(spec: ServiceSpec | undefined): number | undefined {
+  return spec?.mode?.$case === 'replicated' ? (spec.mode.value.replicas ?? 1) : undefined;
+}
