@@ -1,5 +1,4 @@
-import { Agent, type IncomingMessage, request } from 'node:http';
-import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
+import type { Agent, IncomingMessage } from 'node:http';
 import { ShoalError } from '../../../../shared/errors.ts';
 import type {
   HttpMetric,
@@ -82,7 +81,7 @@ function jsonSource(
         const dial = await access.dial(address);
         const isTls = parsed.protocol === 'https:';
         const id = fingerprint(isTls, ...Object.values(dial), ...Object.values(known));
-        const connection = await lease.use(id, async () => new HttpConnection(isTls, dial, known));
+        const connection = await lease.use(id, () => openHttp(isTls, dial, known));
         const { status, body } = await connection.get(parsed.host, target, signal);
         if (!okStatus.includes(status)) throw refused(`it answers with status ${status}`);
         return toValue(parseJson(body, status));
@@ -93,24 +92,40 @@ function jsonSource(
   };
 }
 
+/** Of node:http or node:https. */
+type Request = typeof import('node:http').request;
+
+/** Opens no socket yet: what it loads is 2 MB, so it is loaded at first use. */
+async function openHttp(
+  isTls: boolean,
+  dial: Dial,
+  credentials: Credentials,
+): Promise<HttpConnection> {
+  const keep = { keepAlive: true, maxSockets: MAX_SOCKETS, maxFreeSockets: 1 };
+  if (!isTls) {
+    const { Agent, request } = await import('node:http');
+    return new HttpConnection(request, new Agent(keep), dial, credentials);
+  }
+  const { Agent, request } = await import('node:https');
+  const agent = new Agent({ ...keep, ...tlsOptions(dial.serverName, credentials.ca) });
+  return new HttpConnection(request, agent, dial, credentials);
+}
+
 type Answer = Readonly<{ status: number; body: Buffer }>;
 
 /** Sockets of one server, kept open between readings. */
 export class HttpConnection implements Connection {
-  readonly #isTls: boolean;
+  readonly #request: Request;
+  readonly #agent: Agent;
   readonly #dial: Dial;
   readonly #authorization: string | undefined;
-  readonly #agent: Agent | TlsAgent;
   #closed = false;
 
-  constructor(isTls: boolean, dial: Dial, credentials: Credentials) {
-    this.#isTls = isTls;
+  constructor(request: Request, agent: Agent, dial: Dial, credentials: Credentials) {
+    this.#request = request;
+    this.#agent = agent;
     this.#dial = dial;
     this.#authorization = authorizationOf(credentials);
-    const keep = { keepAlive: true, maxSockets: MAX_SOCKETS, maxFreeSockets: 1 };
-    this.#agent = isTls
-      ? new TlsAgent({ ...keep, ...tlsOptions(dial.serverName, credentials.ca) })
-      : new Agent(keep);
   }
 
   get closed(): boolean {
@@ -135,7 +150,7 @@ export class HttpConnection implements Connection {
 
   #get(host: string, target: string, signal: AbortSignal): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const asked = (this.#isTls ? tlsRequest : request)({
+    const asked = this.#request({
       agent: this.#agent,
       host: this.#dial.host,
       port: this.#dial.port,
