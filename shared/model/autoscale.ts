@@ -39,16 +39,26 @@ export const DEFAULT_CPU_UTILIZATION = 0.7;
 const DEFAULT_MIN = 1;
 /** Either way, as a share of the target (HPA: 0.1). */
 const DEFAULT_TOLERANCE = 0.1;
-/** Load above so many times the target opens the fast window (Knative: 2, of a signal that cannot saturate). */
+/**
+ * Load above so many times the target opens the fast window. Knative has 2, of a signal without a ceiling; CPU
+ * that is limited to its reservation cannot exceed 1 / 0.7 = 1.43 times its target.
+ */
 const DEFAULT_FAST_THRESHOLD = 1.2;
-/** Milliseconds after a task became ready (HPA: a whole metric window, 15 s or more). */
+/**
+ * Milliseconds after a task became ready (HPA: a whole metric window, 15 s or more). Each doubling of a
+ * saturated service waits for it: with 8 s a third more requests were late in the step trace.
+ */
 const DEFAULT_WARMUP_MS = 5_000;
 /** Milliseconds from the last sign of load to the step from one task to none (KEDA: 300 s). */
 const DEFAULT_COOLDOWN_TO_ZERO_MS = 300_000;
 /** No window upwards, as HPA: what waits is already late. */
 const DEFAULT_UP_STABILIZE_MS = 0;
-/** Downwards the most that was recommended in so many milliseconds (HPA: 300 s). */
-const DEFAULT_DOWN_STABILIZE_MS = 120_000;
+/**
+ * Downwards the most that was recommended in so many milliseconds (HPA: 300 s). The fast window brings
+ * back within seconds what was taken too early, so waiting longer buys little: in the traces 90 s cost a
+ * third to two thirds of HPA's task-seconds with fewer late requests, 120 s more than HPA after a short spike.
+ */
+const DEFAULT_DOWN_STABILIZE_MS = 90_000;
 
 /** Four tasks or a doubling, whichever is more, in 5 s (HPA: the same in 15 s). */
 const DEFAULT_UP_POLICIES: readonly ScalingPolicy[] = [

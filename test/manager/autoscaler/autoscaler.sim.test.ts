@@ -91,7 +91,7 @@ for (let seed = 1; seed <= 8; seed++) {
     counts.clear();
     // A new leader takes nothing away before it has looked for as long as any leader.
     await it.changeLeader();
-    for (let i = 0; i < 115; i++) await it.second(id, { cores: 0.1 });
+    for (let i = 0; i < 85; i++) await it.second(id, { cores: 0.1 });
     t.deepEqual([...counts], [10]);
     for (let i = 0; i < 120; i++) await it.second(id, { cores: 0.1 });
     t.is(it.replicas(id), 1);

@@ -3,7 +3,7 @@ import type { Outcome } from './run.ts';
 
 /** npm run sim:autoscale [-- SEED]: the ten traces through our defaults and through HPA's. */
 const seed = Number(process.argv[2] ?? 1);
-const WIDTHS = [15, 8, 10, 11, 10, 9, 7, 9] as const;
+const WIDTHS = [24, 6, 10, 11, 10, 9, 7, 9] as const;
 const line = (cells: readonly (string | number)[]) =>
   cells.map((cell, i) => String(cell).padEnd(WIDTHS[i] ?? 8)).join(' ');
 const row = (name: string, by: string, outcome: Outcome, verdict: string) =>
@@ -14,7 +14,7 @@ const row = (name: string, by: string, outcome: Outcome, verdict: string) =>
     Math.round(outcome.overProvisioned),
     Math.round(outcome.late),
     ((100 * outcome.late) / outcome.requests).toFixed(2),
-    outcome.changes,
+    outcome.changedAtMs.length,
     outcome.most,
     verdict,
   ]);

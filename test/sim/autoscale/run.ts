@@ -16,7 +16,8 @@ export type Outcome = Readonly<{
   /** Requests that waited longer than they should. */
   late: number;
   requests: number;
-  changes: number;
+  /** When the count was changed, milliseconds of the trace. */
+  changedAtMs: readonly number[];
   most: number;
 }>;
 
@@ -26,7 +27,8 @@ export function run(trace: Trace, controller: Controller, seed: number): Outcome
   const needed = (rate: number) => Math.max(1, Math.ceil(rate / SERVICE_RATE / TARGET - 1e-9));
   let replicas = needed(trace.rate(0));
   plant.scale(replicas, -120_000, 0);
-  const outcome = { overProvisioned: 0, late: 0, requests: 0, changes: 0, most: replicas };
+  const outcome = { overProvisioned: 0, late: 0, requests: 0, most: replicas };
+  const changedAtMs: number[] = [];
   let second = { arrived: 0, late: 0 };
   let bad = 0;
   let recoverySeconds = 0;
@@ -51,10 +53,10 @@ export function run(trace: Trace, controller: Controller, seed: number): Outcome
     if ((endMs - controller.phaseMs) % controller.intervalMs !== 0) continue;
     const next = Math.min(MAX, controller.decide(endMs, replicas, plant.tasks));
     if (next === replicas) continue;
-    if (judged) outcome.changes++;
+    if (judged) changedAtMs.push(endMs);
     replicas = next;
     outcome.most = Math.max(outcome.most, next);
     plant.scale(replicas, endMs);
   }
-  return { ...outcome, recoverySeconds };
+  return { ...outcome, changedAtMs, recoverySeconds };
 }
