@@ -1,7 +1,17 @@
-import type { LogAnswer } from './follower.ts';
 import type { RaftLog } from './log.ts';
 import type { Output } from './output.ts';
-import type { ConfState, Message, ProposeResult, RaftId, VoteReply, VoteRequest } from './types.ts';
+import type {
+  AppendReply,
+  ConfState,
+  Message,
+  ProposeResult,
+  RaftId,
+  VoteReply,
+  VoteRequest,
+} from './types.ts';
+
+/** What a follower says of its log; the envelope is the caller's. */
+export type LogAnswer = Pick<AppendReply, 'index' | 'rejected' | 'hintIndex' | 'hintTerm'>;
 
 /** Composes what a node says to others; what a leader says of its own accord is in Leadership. */
 export class Messenger {

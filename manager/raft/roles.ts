@@ -1,7 +1,7 @@
 import type { Random } from '../../shared/random.ts';
 import { unreachable } from '../../shared/unreachable.ts';
 import { Election } from './election.ts';
-import { OLD_TERM, takeAppend, takeSnapshot } from './follower.ts';
+import { Follower, OLD_TERM } from './follower.ts';
 import { broken } from './invariant.ts';
 import { Leadership } from './leadership.ts';
 import type { RaftLog } from './log.ts';
@@ -12,7 +12,6 @@ import { Requests } from './requests.ts';
 import type {
   ForwardResult,
   HardState,
-  Heartbeat,
   Message,
   RaftId,
   RaftOptions,
@@ -35,6 +34,7 @@ export class Roles {
   readonly #election: Election;
   readonly #requests: Requests;
   readonly #messenger: Messenger;
+  readonly #follower: Follower;
   #term: number;
   #vote: RaftId | undefined;
   #role: Role = 'follower';
@@ -60,6 +60,7 @@ export class Roles {
     this.#output = output;
     this.#election = new Election(options.electionTicks, random);
     this.#messenger = new Messenger(options.id, log, output);
+    this.#follower = new Follower(log, membership, this.#messenger);
     this.#requests = new Requests(options, random, output, this.#messenger);
     this.#term = term;
     this.#vote = vote;
@@ -285,19 +286,15 @@ export class Roles {
     switch (message.type) {
       case 'append':
         this.#hearLeader(message.from);
-        this.#messenger.answerAppend(message.from, this.#term, takeAppend(this.#log, message));
+        this.#follower.onAppend(message);
         break;
       case 'heartbeat':
         this.#hearLeader(message.from);
-        this.#onHeartbeat(message);
+        this.#follower.onHeartbeat(message);
         break;
       case 'snapshot':
         this.#hearLeader(message.from);
-        this.#messenger.answerAppend(
-          message.from,
-          this.#term,
-          takeSnapshot(this.#log, this.#membership, message.snapshot),
-        );
+        this.#follower.onSnapshot(message);
         break;
       case 'vote-reply':
       case 'pre-vote-reply':
@@ -359,11 +356,6 @@ export class Roles {
     this.#log.commitTo(commit);
     // Who votes may have changed: not in the midst of a campaign.
     if (!this.#membership.isCurrent(this.#log)) this.#becomeFollower(this.#term, this.#leader);
-  }
-
-  #onHeartbeat({ from, commit, readSeq }: Heartbeat): void {
-    this.#log.commitTo(commit);
-    this.#messenger.answerHeartbeat(from, this.#term, readSeq);
   }
 
   /** The leader hands over. It waits for nobody's lease: the leader itself gave it up. */
