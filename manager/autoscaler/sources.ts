@@ -17,13 +17,14 @@ export type OutsideReading = Extract<MetricInput, { kind: 'value' | 'error' }>;
  */
 export interface OutsideReader {
   /**
-   * Exactly these are read from now on, each about once a second at most. One with the same key and another metric
+   * Exactly these are read from now on, each every two seconds. One with the same key and another metric
    * begins anew: nothing of the former one is told. Cheap when nothing changed.
    */
   follow(wanted: readonly OutsideMetric[]): void;
   /**
-   * Undefined: not read yet, or not followed. Both windows of a value are the last reading: a queue's length is what it
-   * is now. One that is too old to be believed is an error, with its failures.
+   * Undefined: not read yet, or not followed. Both windows of a queue's value are the last reading: its length is what
+   * it is now. Of a gauge (a query, a page) the stable one is a mean. After a failed reading, or when the last one is
+   * too old to be believed, it is an error, with the failures in a row.
    */
   latest(key: string): OutsideReading | undefined;
   /** Gives up what is under way. */
