@@ -76,8 +76,11 @@ export function nodeJson(node: Node, tls?: ClusterTls) {
 /**
  * The node's own material as it reports it, in the cluster's terms where it is the cluster's: the CLI compares the
  * two to say "Ready" or "Needs Rotation", and counts the nodes that follow a rotation. Empty when it reported none.
+ * Of a node that is down, once a rotation is over: the cluster's, by which it comes back. `docker swarm ca --rotate`
+ * waits until all nodes show it, and would wait for one that no rotation waits for.
  */
 function tlsOf(node: Node, { info, rootDigest, issuerDigest }: ClusterTls): TlsInfo {
+  if (node.status?.state === NodeState.DOWN && rootDigest === issuerDigest) return info;
   const own = node.description?.tls;
   if (own === undefined) return { TrustRoot: '', CertIssuerSubject: '', CertIssuerPublicKey: '' };
   const trustsOnly = own.rootDigests.length === 1 && own.rootDigests[0] === rootDigest;

@@ -86,10 +86,11 @@ test('a node shows its standing as a manager, and its certificate when it is the
       reachable: false,
     },
   };
-  const reporting = (tls: NodeTls) =>
-    ({ ...node, description: NodeDescription.fromPartial({ ...node.description, tls }) }) as const;
+  const up = { ...node, status: { state: NodeState.READY, address: '10.0.0.1', message: '' } };
+  const reporting = (tls: NodeTls, is: typeof node = up) =>
+    ({ ...is, description: NodeDescription.fromPartial({ ...node.description, tls }) }) as const;
   const tls = { info, rootDigest: 'new', issuerDigest: 'new' };
-  const done = reporting({ issuerDigest: 'new', rootDigests: ['new'], keyDigest: 'k' });
+  const done = reporting({ issuerDigest: 'new', rootDigests: ['new'], keyDigest: 'k' }, node);
   const shown = nodeJson(done, tls);
   t.like(wire(shown), {
     Status: { State: 'down', Addr: '10.0.0.1' },
@@ -118,7 +119,19 @@ test('a node shows its standing as a manager, and its certificate when it is the
     { ...info, TrustRoot: '' },
     'it still trusts the old root',
   );
-  t.is(nodeJson(node, tls).Description.TLSInfo?.CertIssuerSubject, '', 'it reported nothing');
+  t.is(nodeJson(up, tls).Description.TLSInfo?.CertIssuerSubject, '', 'it reported nothing');
+});
+
+test('a node that is down shows the root it comes back by, once a rotation is over', (t) => {
+  const info = { TrustRoot: 'PEM', CertIssuerSubject: 's', CertIssuerPublicKey: 'k' };
+  const own = { issuerDigest: 'old', rootDigests: ['old'], keyDigest: 'k' };
+  const shown = (state: NodeState, rootDigest: string) => {
+    const node = nodeFixture({ status: { state }, description: { tls: own } });
+    return nodeJson(node, { info, rootDigest, issuerDigest: 'new' }).Description.TLSInfo;
+  };
+  t.deepEqual(shown(NodeState.DOWN, 'new'), info);
+  t.is(shown(NodeState.READY, 'new')?.TrustRoot, '', 'one that is up shows what it has');
+  t.not(shown(NodeState.DOWN, 'old')?.CertIssuerSubject, 's', 'the rotation goes on');
 });
 
 test('while the root is rotated a cluster shows the old root as trusted and the next as the issuer', (t) => {
