@@ -17,6 +17,7 @@ import { NodeSender } from './node-sender.ts';
 import { NodeSnapshots } from './node-snapshots.ts';
 import { type NodeConfig, noteRemoved, optionsOf, prepare } from './node-start.ts';
 import { statusOf } from './node-status.ts';
+import { NodeTurns } from './node-turns.ts';
 import type { NodeStorage, PeerTransport, SnapshotSink } from './ports.ts';
 import { type FromNode, type PlainError, type ToNode, toPlain } from './protocol.ts';
 import { TickTimer } from './tick-timer.ts';
@@ -53,13 +54,12 @@ export class RaftNode {
   readonly #fitness: Fitness;
   readonly #inbox: NodeInbox;
   readonly #ticking: TickTimer;
+  readonly #turns: NodeTurns;
   readonly #proposals: NodeProposals;
   readonly #admin: NodeAdmin;
   readonly #snapshots: NodeSnapshots;
   #outbox: FromNode[] = [];
   #ticks = 0;
-  #turnDue = false;
-  #stopped = false;
   #removed = false;
   #leaderFromIndex: number | undefined;
   #statusDue = true;
@@ -130,7 +130,7 @@ export class RaftNode {
       storage,
       // The next heartbeat's answer leads to the newer one.
       snapshotGone: (to) =>
-        ports.defer(() => this.#guard(() => this.#raft.reportSnapshot(to, false))),
+        ports.defer(() => this.#turns.guard(() => this.#raft.reportSnapshot(to, false))),
     });
     this.#fitness = new Fitness(electionTicks);
     this.#inbox = new NodeInbox({
@@ -145,8 +145,14 @@ export class RaftNode {
       close: () => void this.close().then(() => ports.post([{ kind: 'closed' }])),
     });
     this.#ticking = new TickTimer(clock, tickMs, {
-      tick: () => this.#guard(() => this.#tick()),
+      tick: () => this.#turns.guard(() => this.#tick()),
       stalled: () => this.#raft.stalled(),
+    });
+    this.#turns = new NodeTurns({
+      defer: ports.defer,
+      enter: () => this.#ticking.noteStall(),
+      turn: () => this.#turn(),
+      fail: (error) => this.#fail(error),
     });
     this.#post({ kind: 'started', raftId: this.#id });
     if (snapshot === undefined) this.#book.reset(0, EMPTY_CONF, loaded.directory);
@@ -163,29 +169,29 @@ export class RaftNode {
     const { transport } = this.#ports;
     transport.start(this.#id, {
       message: (message) => this.#step(message),
-      unreachable: (id) => this.#guard(() => this.#raft.reportUnreachable(id)),
-      snapshotSent: (id, ok) => this.#guard(() => this.#raft.reportSnapshot(id, ok)),
+      unreachable: (id) => this.#turns.guard(() => this.#raft.reportUnreachable(id)),
+      snapshotSent: (id, ok) => this.#turns.guard(() => this.#raft.reportSnapshot(id, ok)),
       receiveSnapshot: (message) => this.#receiveSnapshot(message),
-      removed: () => this.#guard(() => this.#becomeRemoved('another member says so')),
+      removed: () => this.#turns.guard(() => this.#becomeRemoved('another member says so')),
       wasRemoved: (id) => this.#book.wasRemoved(id),
     });
     this.#ticking.start();
     const { voters } = this.#raft.status().confState;
     // Nobody else to wait for.
     if (voters.length === 1 && voters[0] === this.#id) this.#raft.campaign();
-    this.#schedule();
+    this.#turns.schedule();
   }
 
   /** Takes what the client posted. */
   take(batch: readonly ToNode[]): void {
-    this.#guard(() => {
+    this.#turns.guard(() => {
       for (const message of batch) this.#inbox.take(message);
     });
   }
 
   close(): Promise<void> {
-    if (this.#stopped) return Promise.resolve();
-    this.#stopped = true;
+    if (this.#turns.stopped) return Promise.resolve();
+    this.#turns.stop();
     this.#ticking.stop();
     this.#sender.stop();
     this.#snapshots.close();
@@ -200,7 +206,7 @@ export class RaftNode {
   #step(message: Message): void {
     this.#peers.heard(message.from);
     if (this.#parked !== undefined) return; // as if it had been lost on its way
-    this.#guard(() => this.#raft.step(message));
+    this.#turns.guard(() => this.#raft.step(message));
   }
 
   #receiveSnapshot(message: SnapshotRequest): SnapshotSink {
@@ -234,33 +240,6 @@ export class RaftNode {
   }
 
   // ----------------------------------------------------------------------------------------- a turn
-
-  /** Everything that enters goes through here: afterwards a turn is due; a failure ends the node. */
-  #guard(work: () => void): void {
-    if (this.#stopped) return;
-    try {
-      this.#ticking.noteStall();
-      work();
-    } catch (error) {
-      this.#fail(error);
-      return;
-    }
-    this.#schedule();
-  }
-
-  #schedule(): void {
-    if (this.#turnDue || this.#stopped) return;
-    this.#turnDue = true;
-    this.#ports.defer(() => {
-      this.#turnDue = false;
-      if (this.#stopped) return;
-      try {
-        this.#turn();
-      } catch (error) {
-        this.#fail(error);
-      }
-    });
-  }
 
   #turn(): void {
     while (this.#parked === undefined && this.#raft.hasReady()) {
@@ -404,8 +383,8 @@ export class RaftNode {
 
   /** Raft's promises do not hold any more, or the disk does not: nothing is retried. */
   #fail(error: unknown): void {
-    if (this.#stopped) return;
-    this.#stopped = true;
+    if (this.#turns.stopped) return;
+    this.#turns.stop();
     this.#ticking.stop();
     this.#sender.stop();
     this.#ports.log.error('consensus must stop', { error: messageOf(error) });
