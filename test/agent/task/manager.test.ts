@@ -5,18 +5,15 @@ import type { Container, Runtime } from '../../../agent/runtime/types.ts';
 import { TASK_ID_LABEL } from '../../../agent/task/container-config.ts';
 import { HealthBook } from '../../../agent/task/health-book.ts';
 import { TaskManager } from '../../../agent/task/manager.ts';
+import { type AssignmentChange, Assignments } from '../../../shared/gen/shoal/v1/dispatcher.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+import { taskFixture } from '../../support/objects.ts';
 import { FakeDataPlane, FakeImages, FakeRuntime, stateOf } from './fakes.ts';
 
-test('a node that leaves before its managers said a word removes what its tasks left', async (t) => {
-  const runtime = new FakeRuntime();
+function manager(runtime: FakeRuntime): TaskManager {
   const dataPlane = new FakeDataPlane();
-  const config = (id: string, labels: Record<string, string>) =>
-    ({ id, labels, mounts: [] }) as unknown as Container['config'];
-  runtime.put({ config: config('task', { [TASK_ID_LABEL]: 't1' }), state: stateOf('running') });
-  runtime.put({ config: config('other', {}), state: stateOf('running') });
-  const tasks = new TaskManager({
+  return new TaskManager({
     runtime: runtime as unknown as Runtime,
     images: new FakeImages() as unknown as Images,
     dataPlane: Object.assign(dataPlane, {
@@ -36,8 +33,39 @@ test('a node that leaves before its managers said a word removes what its tasks 
     clock: new ManualClock(),
     log: silentLog,
   });
+}
+
+test('a node that leaves before its managers said a word removes what its tasks left', async (t) => {
+  const runtime = new FakeRuntime();
+  const config = (id: string, labels: Record<string, string>) =>
+    ({ id, labels, mounts: [] }) as unknown as Container['config'];
+  runtime.put({ config: config('task', { [TASK_ID_LABEL]: 't1' }), state: stateOf('running') });
+  runtime.put({ config: config('other', {}), state: stateOf('running') });
+  const tasks = manager(runtime);
   await tasks.adopt();
   t.is((await runtime.list()).length, 2, 'until somebody says that it is over');
   await tasks.removeAll();
   t.deepEqual([...runtime.lives.keys()], ['other']);
+});
+
+test('measured() names the tasks of services that are to be measured, and no others', async (t) => {
+  const tasks = manager(new FakeRuntime());
+  await tasks.adopt();
+  const task = (id: string, serviceId: string): AssignmentChange => ({
+    key: `task/${id}`,
+    item: { item: { $case: 'task', value: taskFixture({ id, serviceId }) } },
+  });
+  const assign = (complete: boolean, changes: AssignmentChange[]) =>
+    tasks.assignments(Assignments.fromPartial({ complete, revision: 1, changes }));
+  assign(true, [task('t1', 'web'), task('t2', 'web'), task('t3', 'db')]);
+  t.deepEqual(tasks.measured(), []);
+  const sampling = { serviceId: 'web', resources: true, requests: false };
+  assign(false, [{ key: 'sampling/web', item: { item: { $case: 'sampling', value: sampling } } }]);
+  t.deepEqual(
+    tasks.measured().map(({ containerId: _, ...rest }) => rest),
+    ['t1', 't2'].map((taskId) => ({ taskId, ...sampling })),
+  );
+  assign(false, [{ key: 'sampling/web' }]);
+  t.deepEqual(tasks.measured(), []);
+  await tasks.removeAll();
 });
