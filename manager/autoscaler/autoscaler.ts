@@ -1,4 +1,5 @@
 import { NotLeaderError } from '../../shared/errors.ts';
+import type { ScaleRecord } from '../../shared/gen/shoal/v1/autoscale.ts';
 import type {
   GetAutoscalingRequest,
   GetAutoscalingResponse,
@@ -61,8 +62,9 @@ export class Autoscaler {
       request.services.length > 0
         ? request.services.map((reference) => find(store, 'service', reference))
         : [...loop.ids()].flatMap((id) => store.get('service', id) ?? []).sort(byName);
+    const detail: Detail = { ...request, isOverview: request.services.length === 0 };
     return {
-      services: asked.map((service) => describe(service, loop.service(service.id), request)),
+      services: asked.map((service) => describe(service, loop.service(service.id), detail)),
     };
   }
 
@@ -72,10 +74,19 @@ export class Autoscaler {
   }
 }
 
+type Detail = Pick<GetAutoscalingRequest, 'records' | 'replay'> &
+  Readonly<{
+    /** Of all services: an answer must stay below what one message may hold. */
+    isOverview: boolean;
+  }>;
+
+/** Of each service, in an overview. */
+const OVERVIEW_RECORDS = 5;
+
 function describe(
   service: Service,
   watched: WatchedService | undefined,
-  { records, replay: withReplay }: GetAutoscalingRequest,
+  { records, replay: withReplay, isOverview }: Detail,
 ): ServiceAutoscaling {
   const common = {
     serviceId: service.id,
@@ -87,16 +98,21 @@ function describe(
     return { ...common, spec: undefined, ...nothing };
   }
   const { spec, replicas, setReplicas, tasks, last, stored } = watched;
-  const told = records ? (stored?.records ?? []) : [];
+  const kept = records ? (stored?.records ?? []) : [];
+  const told = isOverview ? kept.slice(-OVERVIEW_RECORDS).map(withoutQuestion) : kept;
   return {
     ...common,
     spec,
     readyTasks: tasks.ready,
-    ...(last === undefined ? {} : { last }),
+    ...(last === undefined ? {} : { last: isOverview ? withoutQuestion(last) : last }),
     records: told,
     setByHand: setReplicas !== undefined && setReplicas !== replicas,
     replayed: withReplay ? replay(undefined, told).map(asReplay) : [],
   };
+}
+
+function withoutQuestion(record: ScaleRecord): ScaleRecord {
+  return { ...record, inputJson: '' };
 }
 
 function asReplay({ again, differs }: Replayed): ScaleReplay {

@@ -21,7 +21,7 @@ import { serviceFixture, taskOf, taskSpecFixture } from '../../support/objects.t
 import { type StoreFixture, storeFixture } from '../../support/store.ts';
 import type { MessageInitShape } from '../../support/types.ts';
 
-/** cpu at 70 % of half a core, between 1 and 10. */
+/** cpu at 70 % of half a core, between 1 and 10; nothing is taken away for two minutes. */
 export function scaledService(
   fields: Parameters<typeof serviceFixture>[0] & {
     autoscale?: Partial<MessageInitShape<typeof AutoscaleSpec>>;
@@ -34,7 +34,7 @@ export function scaledService(
     spec: {
       mode: { $case: 'replicated', value: { replicas } },
       task: taskSpecFixture({ resources: { reservations: { nanoCpus: 500_000_000 } } }),
-      autoscale: { max: 10, ...autoscale },
+      autoscale: { max: 10, down: { stabilizeNs: 120e9 }, ...autoscale },
       ...spec,
     },
   });

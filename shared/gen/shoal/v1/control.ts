@@ -27,7 +27,10 @@ import { Cluster, ClusterSpec, NodeRole, StoreObject, TaskState } from "./object
 export interface GetAutoscalingRequest {
   /** Ids or names; empty: all services that are scaled. */
   services: string[];
-  /** With the decision log. */
+  /**
+   * With the decision log; where no service is named, with the newest five records of each, and those without what
+   * they were decided from.
+   */
   records: boolean;
   /** With each record, what would be decided now from what it was decided from. */
   replay: boolean;
