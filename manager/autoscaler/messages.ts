@@ -32,10 +32,6 @@ export function percent(share: number): string {
   return `${round(share * 100, 1)} %`;
 }
 
-export function seconds(durationMs: number): string {
-  return `${round(durationMs / 1000, 1)} s`;
-}
-
 function quantity(value: number, unit: Unit): string {
   switch (unit) {
     case 'percent':

@@ -30,8 +30,8 @@ export const METRIC_WINDOW_MS = 15_000;
 /** The fast window unless the spec says otherwise, milliseconds. Two samples are the least that is a trend. */
 export const FAST_WINDOW_MS = 2_000;
 
-/** The longest fast window that a spec may ask for, milliseconds: rings keep no more than the stable one. */
-export const FAST_WINDOW_MAX_MS = METRIC_WINDOW_MS;
+/** The longest fast window that a spec may ask for, milliseconds: shorter than the stable one. */
+export const FAST_WINDOW_MAX_MS = METRIC_WINDOW_MS - SAMPLE_INTERVAL_MS;
 
 /** Share of the reservation when a service names no metric (HPA: 0.8). */
 export const DEFAULT_CPU_UTILIZATION = 0.7;
