@@ -6,7 +6,10 @@ type Key = Uint8Array | undefined;
 export type LogLockPorts = Readonly<{
   /** Whether the log on this disk opens for who has `key`, or (undefined) has none. */
   logOpens(key: Key): boolean;
-  /** Orders it; it is done when the disk says so. */
+  /**
+   * Orders it; it is done when the disk says so. The key before opens the log as well until the same is ordered
+   * again.
+   */
   setKek(key: Key): void;
   /** Whether the TLS key on this disk is locked, and `key` opens it. */
   isTlsLockedBy(key: Uint8Array): Promise<boolean>;
@@ -18,7 +21,7 @@ const POLL_MS = 100;
  * Two things on this host are locked by the cluster's unlock key, in two processes: the log here, the TLS key by the
  * agent. Whoever can open the TLS key must be able to open the log, wherever a crash comes: a log that opens by
  * itself is locked after the TLS key, and opened before it; one key takes another's place in the log first, which
- * then opens with both for a while. An agent that is away delays the next step until it is back.
+ * opens with both until the TLS key has followed. An agent that is away delays the next step until it is back.
  */
 export class LogLock {
   readonly #deps: ClusterVersionsDeps;
@@ -87,6 +90,8 @@ export class LogLock {
     setKek(key);
     await this.#until(() => logOpens(key), signal);
     this.#tell(key);
+    await this.#until(() => this.#isOver(key) || isTlsLockedBy(key), signal);
+    if (!this.#isOver(key)) setKek(key);
   }
 
   #tell(key: Key): void {

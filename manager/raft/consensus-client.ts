@@ -174,7 +174,10 @@ export class ConsensusClient implements Consensus {
     this.#send({ kind: 'compaction', policy });
   }
 
-  /** The key that opens the log from now on; undefined for one that lies beside it. The same again does nothing. */
+  /**
+   * The key that opens the log from now on; undefined for one that lies beside it. Another key takes its place in
+   * two steps: with the first order both open the log, with the same again the one before does not any more.
+   */
   setKek(kek: Uint8Array | undefined): void {
     this.#send({ kind: 'set-kek', kek });
   }

@@ -43,7 +43,8 @@ export interface NodeStorage extends DurableLog, NoteReader {
   idle(): void;
   /**
    * From now on `kek` opens what is kept; undefined: a key that lies beside it. True when what was kept
-   * so far could have been opened without: it goes with the next snapshot that replaces all of it.
+   * so far could have been opened without: it goes with the next snapshot that replaces all of it. The key
+   * before opens it as well until the same `kek` is set again.
    */
   setKek(kek: Uint8Array | undefined): boolean;
   /** Entries cannot be kept now, or soon, for want of room on the disk. */

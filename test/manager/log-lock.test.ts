@@ -73,6 +73,13 @@ class Host {
     return work !== undefined;
   }
 
+  /** Time for the log as well: what it only does for a while, or later, it does. */
+  async pass(ms: number): Promise<void> {
+    for (let i = 0; i < ms / 100; i++) this.#log.idle();
+    await this.clock.advance(ms);
+    await settle();
+  }
+
   /** After a crash now: what opens the TLS key is all that the log is given. */
   isRecoverable(): boolean {
     return LogKeys.open(this.disk.kill(), keyOf(this.tls ?? 0));
@@ -126,6 +133,29 @@ test('an agent that is away keeps the log open, and is not told keys that are ov
   await host.end();
 });
 
+test('a key is replaced while the agent is away: the one before opens the log until it is back', async (t) => {
+  const host = new Host();
+  await calm(host);
+  host.want(1);
+  await calm(host);
+  host.want(2);
+  await settle();
+  host.doOne(0);
+  await host.pass(600_000);
+  t.is(host.tls, 1, 'it is away');
+  t.true(LogKeys.open(host.disk, keyOf(2)));
+  t.true(host.isRecoverable());
+  host.want(3);
+  await host.pass(600_000);
+  t.true(host.isRecoverable(), 'another one waits');
+  await calm(host);
+  await calm(host);
+  t.is(host.tls, 3);
+  t.true(host.isRecoverable());
+  for (const former of [1, 2]) t.false(LogKeys.open(host.disk, keyOf(former)), `key ${former}`);
+  await host.end();
+});
+
 test('wherever a crash comes while the lock is turned on and off, the log opens with what opens the TLS key', async (t) => {
   for (let seed = 1; seed <= 60; seed++) {
     let state = seed;
@@ -142,13 +172,17 @@ test('wherever a crash comes while the lock is turned on and off, the log opens 
         // A new key each time, as the cluster makes one.
         wanted = wanted === 0 || next(2) === 0 ? step + 1 : 0;
         host.want(wanted);
-      } else if (what === 1) await host.clock.advance(100);
+      } else if (what === 1) await host.pass(next(4) === 0 ? 60_000 : 100);
       else if (host.doOne(next(2))) t.true(host.isRecoverable(), `seed ${seed}, step ${step}`);
       await settle();
     }
     await calm(host);
     t.true(host.isRecoverable(), `seed ${seed}`);
     t.is(host.tls ?? 0, wanted, `seed ${seed}`);
+    for (let former = 1; former <= 40; former++) {
+      const opens = wanted === 0 || former === wanted;
+      t.is(LogKeys.open(host.disk, keyOf(former)), opens, `seed ${seed}, key ${former}`);
+    }
     t.is(LogKeys.open(host.disk, undefined), wanted === 0, `seed ${seed}`);
     await host.end();
   }

@@ -122,11 +122,17 @@ export class LogKeys {
     this.#kek = kek;
   }
 
-  /** The key before opens nothing any more. */
+  /** The key before opens nothing any more; when this throws, it does still. */
   dropFormer(): void {
-    if (this.#former === undefined || this.#kek === undefined) return;
+    const former = this.#former;
+    if (former === undefined || this.#kek === undefined) return;
     this.#former = undefined;
-    this.#save(this.#kek);
+    try {
+      this.#save(this.#kek);
+    } catch (error) {
+      this.#former = former;
+      throw error;
+    }
   }
 
   #kekOnDisk(): Uint8Array {

@@ -2,19 +2,20 @@ import { DiskFullError } from '../../ports.ts';
 import { isDiskFull } from '../disk.ts';
 import type { LogKeys } from '../log-keys.ts';
 
-/** Calls of `idle` for which the key before still opens the log: what else it locks follows meanwhile. */
-const FORMER_KEK_IDLES = 300;
 /** Calls of `idle` between two attempts, after one for which there was no room. */
 const RETRY_ROOM_IDLES = 10;
 
-/** The key-encryption key changes while the log is written: at once, or when there is room for it. */
+/**
+ * The key-encryption key changes while the log is written: at once, or when there is room for it. The key before
+ * opens the log as well, until the new one is set again: what else it locks on this host has followed then.
+ */
 export class KekChange {
   readonly #keys: LogKeys;
   readonly #roll: () => void;
   #idles = 0;
   /** There was no room to write down that it is the key now. */
   #due: { kek: Uint8Array | undefined } | undefined;
-  #dropFormerAt = 0;
+  #isFormerOver = false;
 
   /** `roll` goes on in a new segment, sealed by the newest data key. */
   constructor(keys: LogKeys, roll: () => void) {
@@ -26,7 +27,11 @@ export class KekChange {
   set(kek: Uint8Array | undefined): boolean {
     const before = this.#keys.kek;
     this.#due = undefined;
-    if (sameKey(before, kek)) return false;
+    if (sameKey(before, kek)) {
+      this.#dropFormer();
+      return false;
+    }
+    this.#isFormerOver = false;
     try {
       this.#keys.setKek(kek);
     } catch (error) {
@@ -34,7 +39,6 @@ export class KekChange {
       this.#due = { kek };
       return true;
     }
-    this.#dropFormerAt = this.#idles + FORMER_KEK_IDLES;
     if (before !== undefined) return false;
     // The disk may still remember what once lay on it: the data keys that it could open must go.
     this.rotate();
@@ -54,17 +58,21 @@ export class KekChange {
 
   idle(): void {
     this.#idles++;
-    if (this.#due !== undefined && this.#idles % RETRY_ROOM_IDLES === 0) this.set(this.#due.kek);
-    if (this.#idles === this.#dropFormerAt) this.#dropFormer();
+    if (this.#idles % RETRY_ROOM_IDLES !== 0) return;
+    if (this.#due !== undefined) this.set(this.#due.kek);
+    else if (this.#isFormerOver) this.#dropFormer();
   }
 
   #dropFormer(): void {
+    this.#isFormerOver = true;
     try {
       this.#keys.dropFormer();
     } catch (error) {
-      // The next start does it, too.
+      // Tried again when idle; the next start does it, too.
       if (!isDiskFull(error)) throw error;
+      return;
     }
+    this.#isFormerOver = false;
   }
 }
 

@@ -57,7 +57,9 @@ test('another key takes over without new data keys, and the old one opens nothin
   const followed = disk.kill();
   t.is(openWith(followed, kek(2)).load().entries.length, 3);
   t.throws(() => openWith(followed.kill(), kek(1)), { message: /locked/ });
-  for (let i = 0; i < 400; i++) log.idle();
+  for (let i = 0; i < 1_000; i++) log.idle();
+  t.is(openWith(disk.kill(), kek(1)).load().entries.length, 3, 'however long that takes');
+  t.false(log.setKek(kek(2)), 'it has');
   const after = disk.kill();
   t.throws(() => openWith(after, kek(1)), { message: /locked/ });
   t.is(openWith(after, kek(2)).load().entries.length, 3);
@@ -105,6 +107,21 @@ test('a crash at any moment of a change of keys leaves a log that the one or the
       if (done) break;
     }
   }
+});
+
+test('a key that is over opens nothing once there is room to say so', (t) => {
+  const disk = new SimDisk();
+  const log = openWith(disk, kek(1));
+  log.load();
+  log.append({ entries: range(1, 3) });
+  log.setKek(kek(2));
+  disk.capacity = disk.used;
+  log.setKek(kek(2));
+  t.is(openWith(disk.kill(), kek(1)).load().entries.length, 3, 'not yet');
+  disk.capacity = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 20; i++) log.idle();
+  t.throws(() => openWith(disk.kill(), kek(1)), { message: /locked/ });
+  t.is(openWith(disk.kill(), kek(2)).load().entries.length, 3);
 });
 
 test('a change of keys on a full disk is made when there is room', (t) => {
