@@ -52,7 +52,7 @@ function setUp(): void {
     for (const id of containers) mkdirSync(join(root, name, id));
   }
   for (let i = 0; i < NETWORKS; i++) {
-    const child = spawn('unshare', ['--net', 'sleep', '1000'], { env, stdio: 'ignore' });
+    const child = spawn('/usr/bin/unshare', ['--net', 'sleep', '1000'], { env, stdio: 'ignore' });
     processes.push(child);
     for (const root of roots) {
       writeFileSync(join(root, name, containers[i] ?? '', 'cgroup.procs'), String(child.pid));
