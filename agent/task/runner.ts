@@ -9,7 +9,6 @@ import {
   type TaskStatus,
 } from '../../shared/gen/shoal/v1/objects.ts';
 import type { Log } from '../../shared/log.ts';
-import { drainDelayMs } from '../../shared/model/drain-delay.ts';
 import { isTerminal, isWanted } from '../../shared/model/task-state.ts';
 import type { Image, Images, RegistryAuth } from '../image/types.ts';
 import type { DataPlane, Wiring } from '../network/types.ts';
@@ -24,6 +23,7 @@ import {
   type VolumeMount,
   volumeRequests,
 } from './container-config.ts';
+import { Drain } from './drain.ts';
 import { type Health, monitorHealth } from './health.ts';
 import type { HealthBook } from './health-book.ts';
 import { type AnonymousVolumes, removeWithVolumes } from './remove-container.ts';
@@ -58,8 +58,6 @@ export interface VolumeSource extends AnonymousVolumes {
 
 const RETRY_FIRST_MS = 200;
 const RETRY_MOST_MS = 10_000;
-/** The managers end every drain within 2 s; an agent that they cannot tell goes on by itself a little later. */
-const DRAIN_MOST_MS = 2_500;
 /** An unhealthy task stops of itself, so nobody tells when the hosts know: several times what a view takes. */
 const SICK_DRAIN_MS = 300;
 /**
@@ -71,15 +69,13 @@ export class TaskRunner {
   readonly #deps: RunnerDeps;
   readonly #stop = new AbortController();
   readonly #gone = new AbortController();
-  readonly #unlisted = new AbortController();
+  readonly #drain: Drain;
   #task: Task;
   #containerId: string | undefined;
   #ports: readonly PortConfig[] = [];
   #attached = false;
   #last: TaskState = TaskState.ASSIGNED;
   #wake: () => void = () => undefined;
-  #isDraining = false;
-  #drained: () => void = () => undefined;
   readonly done: Promise<void>;
 
   constructor(
@@ -89,6 +85,7 @@ export class TaskRunner {
     options: { isDraining?: boolean } = {},
   ) {
     this.#deps = deps;
+    this.#drain = new Drain(deps);
     this.#task = task;
     this.#containerId = existing?.config.id;
     this.update(task, options);
@@ -109,8 +106,7 @@ export class TaskRunner {
    */
   update(task: Task, { isDraining = false }: { isDraining?: boolean } = {}): void {
     this.#task = task;
-    this.#isDraining = isDraining;
-    if (!isDraining) this.#drained();
+    this.#drain.set(isDraining);
     if (!isWanted(task.desiredState))
       this.#stop.abort(new ShoalError('cancelled', 'the task shall stop'));
     if (task.desiredState === TaskState.REMOVE) this.#gone.abort();
@@ -119,10 +115,8 @@ export class TaskRunner {
 
   /** The managers no longer list the task: whatever is left of it goes. */
   remove(): void {
-    this.#isDraining = false;
-    this.#drained();
+    this.#drain.giveUp();
     this.#stop.abort(new ShoalError('cancelled', 'the task was removed'));
-    this.#unlisted.abort();
     this.#gone.abort();
     this.#wake();
   }
@@ -277,7 +271,7 @@ export class TaskRunner {
       running(false);
       if (this.#task.networks.length > 0) await within(clock, SICK_DRAIN_MS, exit);
     }
-    const isOver = end.kind === 'exit' || (await this.#leftBackEnds(exit));
+    const isOver = end.kind === 'exit' || (await this.#drain.endsBy(exit, this.#task));
     const spec = containerSpec(this.#task);
     const stop = { containerId: id, stopSignal: spec.stopSignal, exit };
     const outcome = isOver ? await exit : await stopContainer(this.#deps, stop);
@@ -309,24 +303,6 @@ export class TaskRunner {
     const imageId = (await this.#deps.runtime.get(id))?.config.imageId;
     const image = imageId === undefined ? undefined : await this.#deps.images.get(imageId);
     return withImageHealthcheck(own, image?.config.healthcheck);
-  }
-
-  /** Waits until no host sends new connections, or for too long; true when the process ended meanwhile. */
-  async #leftBackEnds(exit: Promise<Outcome>): Promise<boolean> {
-    const { clock, log } = this.#deps;
-    if (!this.#isDraining) return false;
-    const drained = new Promise<'drained'>((resolve) => {
-      this.#drained = () => resolve('drained');
-    });
-    const end = Promise.race([exit.then(() => 'exit' as const), drained]);
-    const isInTime = await within(clock, DRAIN_MOST_MS, end);
-    if (!isInTime) log.warn('a task stops before the managers let it', { task: this.#task.id });
-    if (isInTime && (await end) === 'exit') return true;
-    // Flows that there are go on until then.
-    const delayMs = drainDelayMs(this.#task.serviceLabels) ?? 0;
-    if (delayMs === 0) return false;
-    const early = Promise.race([exit, aborted(this.#unlisted.signal)]);
-    return (await within(clock, delayMs, early)) && !this.#unlisted.signal.aborted;
   }
 
   #reportExit(id: string, { exitCode, oomKilled }: Outcome): void {
