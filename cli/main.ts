@@ -1,6 +1,13 @@
 import { createReadStream } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { FrameReader } from '../shared/stream-frames.ts';
+import {
+  composeAutoscale,
+  type Output,
+  serviceAutoscale,
+  serviceExplain,
+  top,
+} from './autoscale.ts';
 import { clusterBackup, clusterRestore } from './cluster.ts';
 import { Engine } from './io/engine.ts';
 import { passphrase } from './io/passphrase.ts';
@@ -26,53 +33,12 @@ import type {
   SwarmJson,
   TaskJson,
 } from './types.ts';
+import { OPTIONS, USAGE } from './usage.ts';
 
-const USAGE = `shoal [--host unix:///path] [--format table|json] COMMAND
-
-  info
-  swarm init [--advertise-addr ADDRESS]   swarm join --token TOKEN HOST:PORT   swarm join-token worker|manager   swarm leave [--force]
-  node ls [--stale]
-  service create [--name N] [--replicas N] [--mode replicated|global] [--network N]... [--publish 8080:80]... [--env K=V]...
-                 [--label K=V]... [--constraint C]... [--limit-memory 64m] [--limit-cpu 0.5] [--detach] IMAGE [-- COMMAND...]
-  service ls [--stale] | ps [--stale] SERVICE | scale SERVICE=N... | rm SERVICE... | logs [--follow] [--tail N] SERVICE
-  network ls [--stale] | create NAME | rm NAME...
-  ps [--all]
-  image ls | load FILE
-  cluster backup FILE [--passphrase-file F]
-  cluster restore FILE [--passphrase-file F] [--advertise-addr ADDRESS]   on a host that is in no cluster
-
---stale: what this manager knows, without asking a leader; for clusters that have none.
-The daemon is the one of --host, else of DOCKER_HOST, else unix:///run/shoal/shoal.sock.
-`;
 const DEFAULT_HOST = 'unix:///run/shoal/shoal.sock';
 const STALE_COMMANDS = ['node ls', 'service ls', 'service ps', 'network ls'];
 const POLL_MS = 200;
 const CONVERGE_WITHIN_MS = 300_000;
-
-const OPTIONS = {
-  host: { type: 'string', short: 'H' },
-  format: { type: 'string' },
-  help: { type: 'boolean', short: 'h' },
-  name: { type: 'string' },
-  replicas: { type: 'string' },
-  mode: { type: 'string' },
-  network: { type: 'string', multiple: true },
-  publish: { type: 'string', short: 'p', multiple: true },
-  env: { type: 'string', short: 'e', multiple: true },
-  label: { type: 'string', short: 'l', multiple: true },
-  constraint: { type: 'string', multiple: true },
-  'limit-memory': { type: 'string' },
-  'limit-cpu': { type: 'string' },
-  detach: { type: 'boolean', short: 'd' },
-  follow: { type: 'boolean', short: 'f' },
-  tail: { type: 'string' },
-  all: { type: 'boolean', short: 'a' },
-  token: { type: 'string' },
-  'advertise-addr': { type: 'string' },
-  force: { type: 'boolean' },
-  'passphrase-file': { type: 'string' },
-  stale: { type: 'boolean' },
-} as const;
 
 type Flags = ReturnType<typeof parse>['values'];
 
@@ -134,6 +100,20 @@ async function run(args: string[]): Promise<void> {
         console.log(name);
       }
       return;
+    case 'service autoscale': {
+      const name = one(rest, 'a service');
+      return put(flags, await serviceAutoscale(engine, name, flags, warn));
+    }
+    case 'service explain':
+      return put(flags, await serviceExplain(engine, one(rest, 'a service')));
+    case 'top': {
+      const isLive = process.stdout.isTTY && flags.format !== 'json' && !flags['no-stream'];
+      const shown = await top(engine, isLive);
+      if (shown !== undefined) put(flags, shown);
+      return;
+    }
+    case 'compose autoscale':
+      return put(flags, await composeAutoscale(one(rest, 'a file')));
     case 'service logs':
       return serviceLogs(engine, flags, one(rest, 'a service'));
     case 'network ls': {
@@ -250,8 +230,12 @@ async function serviceCreate(engine: Engine, flags: Flags, rest: readonly string
     limitMemory: flags['limit-memory'],
     limitCpu: flags['limit-cpu'],
   });
-  const { ID } = await engine.post<{ ID: string }>('/services/create', body);
+  const { ID, Warnings } = await engine.post<{ ID: string; Warnings: string[] | null }>(
+    '/services/create',
+    body,
+  );
   console.log(ID);
+  Warnings?.forEach(warn);
   if (!flags.detach) await converge(engine, ID);
 }
 
@@ -270,7 +254,9 @@ async function serviceScale(engine: Engine, flags: Flags, pairs: readonly string
     if (service.Spec.Mode.Replicated === undefined)
       throw new Error(`${name} is not a replicated service: it cannot be scaled`);
     const spec: ServiceSpecJson = { ...service.Spec, Mode: { Replicated: { Replicas: replicas } } };
-    await engine.post(`/services/${service.ID}/update?version=${service.Version.Index}`, spec);
+    const path = `/services/${service.ID}/update?version=${service.Version.Index}`;
+    const { Warnings } = await engine.post<{ Warnings: string[] | null }>(path, spec);
+    Warnings?.forEach(warn);
     console.log(`${name} scaled to ${replicas}`);
     if (!flags.detach) await converge(engine, service.ID);
   }
@@ -343,6 +329,16 @@ function show(flags: Flags, objects: unknown, listing: Listing): void {
   else if (flags.format === undefined || flags.format === 'table')
     process.stdout.write(table(listing.headings, listing.rows));
   else throw new UsageError(`--format is table or json, not "${flags.format}"`);
+}
+
+function put(flags: Flags, { json, text }: Output): void {
+  if (flags.format === 'json') print(json);
+  else if (flags.format === undefined || flags.format === 'table') process.stdout.write(text);
+  else throw new UsageError(`--format is table or json, not "${flags.format}"`);
+}
+
+function warn(text: string): void {
+  process.stderr.write(`shoal: ${text}\n`);
 }
 
 function print(value: unknown): void {

@@ -55,3 +55,39 @@ export type InfoJson = Readonly<{
   }>;
 }>;
 export type SwarmJson = Readonly<{ JoinTokens: Readonly<{ Worker: string; Manager: string }> }>;
+
+export type ReadingJson = Readonly<{
+  Name: string;
+  Value?: number;
+  Target: number;
+  Ratio?: number;
+  Counted: number;
+  Missing: number;
+  NotReady: number;
+  Proposal?: number;
+  Error?: string;
+}>;
+export type RecordJson = Readonly<{
+  At: string;
+  From: number;
+  To: number;
+  Reason: string;
+  Message: string;
+  Metrics: readonly ReadingJson[];
+  Proposed: number;
+  Stabilized: number;
+  Limited: number;
+  Held: boolean;
+  Replay?: Readonly<{ Again?: RecordJson; Differs: readonly string[] }>;
+}>;
+export type AutoscalingJson = Readonly<{
+  ServiceName: string;
+  Replicas: number;
+  ReadyTasks: number;
+  SetByHand: boolean;
+  /** As declared, and with the defaults; absent: the service is not scaled. */
+  Settings?: Readonly<Record<string, string>>;
+  Effective?: Readonly<Record<string, string>>;
+  Last?: RecordJson;
+  Records: readonly RecordJson[];
+}>;

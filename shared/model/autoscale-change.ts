@@ -4,7 +4,7 @@ import { settingsOf } from './autoscale-settings-of.ts';
 
 /**
  * The settings of a spec with some of them changed. What is unset goes with everything below it
- * (`redis-list.mails`, `up`); a spec that was off is on again unless `mode` is among what is set.
+ * (`redis-list.mails`, `up`; `*` is everything); a spec that was off is on again unless `mode` is among what is set.
  */
 export function changedSettings(
   spec: AutoscaleSpec | undefined,
@@ -12,6 +12,7 @@ export function changedSettings(
   unset: readonly string[],
 ): Record<string, string> {
   const settings = spec === undefined ? {} : settingsOf(spec);
+  if (unset.includes('*')) return { ...set };
   if (settings.mode === 'off') delete settings.mode;
   // Both ways at once replace each of them.
   const gone = Object.hasOwn(set, 'tolerance') ? [...unset, 'tolerance'] : unset;

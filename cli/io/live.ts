@@ -1,0 +1,35 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+const EACH_MS = 1_000;
+const HOME = '\x1b[H';
+const TO_LINE_END = '\x1b[K';
+const TO_SCREEN_END = '\x1b[J';
+const CLEAR = '\x1b[2J';
+const HIDE_CURSOR = '\x1b[?25l';
+const SHOW_CURSOR = '\x1b[?25h';
+
+/** Draws what `render` gives, anew each second and in place, until Ctrl-C. An error is shown, and tried again. */
+export async function drawLive(render: () => Promise<string>): Promise<void> {
+  const stop = new AbortController();
+  const end = () => stop.abort();
+  process.once('SIGINT', end);
+  process.once('SIGTERM', end);
+  process.stdout.write(`${HIDE_CURSOR}${CLEAR}`);
+  try {
+    while (!stop.signal.aborted) {
+      const text = await render().catch(
+        (error: unknown) => `${error instanceof Error ? error.message : error}\n`,
+      );
+      const room = (process.stdout.rows ?? 24) - 1;
+      const lines = text.trimEnd().split('\n').slice(0, room);
+      const width = process.stdout.columns ?? 80;
+      const drawn = lines.map((line) => `${line.slice(0, width)}${TO_LINE_END}\n`).join('');
+      process.stdout.write(`${HOME}${drawn}${TO_SCREEN_END}`);
+      await delay(EACH_MS, undefined, { signal: stop.signal }).catch(() => undefined);
+    }
+  } finally {
+    process.stdout.write(SHOW_CURSOR);
+    process.off('SIGINT', end);
+    process.off('SIGTERM', end);
+  }
+}
