@@ -271,8 +271,9 @@ test('a constant load reaches a count within five minutes and stays at it', (t) 
   );
 });
 
-test('nothing is lowered within the window after a larger recommendation, whatever leaders come', (t) => {
+test('nothing is lowered or raised against what was recommended in a window, whatever leaders come', (t) => {
   const windowMs = 30_000;
+  const upWindowMs = 3_000;
   const tuned = plain({
     max: 60,
     metrics: [list(1)],
@@ -299,8 +300,11 @@ test('nothing is lowered within the window after a larger recommendation, whatev
         const it = new Run(tuned, from);
         let stored: ScaleMemory | undefined;
         let kept: ScaleRecord | undefined;
+        // What leaders before recommended is known of decreases only.
+        let ledSinceMs = 0;
         const recommended: { atMs: number; replicas: number }[] = [];
         for (const each of events) {
+          if (typeof each === 'string') ledSinceMs = it.nowMs;
           if (each === 'lost') it.memory = EMPTY_MEMORY;
           else if (each === 'reloaded') it.memory = resumeMemory(stored, it.replicas, it.nowMs);
           else {
@@ -310,6 +314,16 @@ test('nothing is lowered within the window after a larger recommendation, whatev
               if (worthRecording(kept, record)) {
                 kept = record;
                 stored = it.memory;
+              }
+              if (record.to > record.from) {
+                const young = recommended.filter(
+                  ({ atMs }) => it.nowMs - atMs < upWindowMs && atMs > ledSinceMs,
+                );
+                const least = Math.min(...young.map(({ replicas }) => replicas));
+                t.true(
+                  record.to <= Math.max(least, 1),
+                  `${record.message}, but ${least} was recommended`,
+                );
               }
               if (record.to >= record.from) continue;
               const young = recommended.filter(({ atMs }) => it.nowMs - atMs < windowMs);

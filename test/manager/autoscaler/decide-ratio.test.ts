@@ -153,6 +153,16 @@ const ROWS: readonly [string, Ask, Answer][] = [
     up(0.5, 5, [1]),
     { to: 2, reason: 'below-target' },
   ],
+  [
+    'a decrease never raises, though more tasks than replicas are seen',
+    up(1, 2, [0.5, 0.5, 0.5, 'missing', 'missing']),
+    { to: 2, reason: 'not-ready' },
+  ],
+  [
+    'an increase never lowers, though fewer tasks than replicas are seen',
+    up(0.5, 10, [2, 'starting']),
+    { to: 10, reason: 'not-ready' },
+  ],
   // ---- missing samples
   [
     'missing ones count as whole downwards',
