@@ -20,7 +20,7 @@ export interface Kernel {
   /** Kernel settings of a network's namespace or of the host's links; repeated with each `dump`. */
   tune(namespace: Namespace, links: readonly string[]): Promise<void>;
   dump(namespace: Namespace, table: TableShape): Promise<NamespaceState>;
-  /** Of sets that count, in one go; cheap enough to be asked ten times a second. Throws when one is not there. */
+  /** Of sets that count, in one go; cheap enough to be asked several times a second. Throws when one is not there. */
   counters(
     namespace: Namespace,
     table: string,
