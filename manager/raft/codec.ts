@@ -66,16 +66,18 @@ const typeNumbers = new Map(MESSAGE_TYPES.map((type, i) => [type, i]));
 
 // --------------------------------------------------------------------------------------- messages
 
-export function encodeMessage(message: Message): Uint8Array {
-  let sizeHint = 0;
+/** `room`: bytes that are left for the caller to fill in, before the message. */
+export function encodeMessage(message: Message, room = 0): Uint8Array {
+  let sizeHint = room;
   if (message.type === 'append') {
-    sizeHint = LARGEST_HEADER_BYTES;
+    sizeHint += LARGEST_HEADER_BYTES;
     for (const entry of message.entries) sizeHint += entryBytes(entry);
   } else if (message.type === 'propose') {
-    sizeHint = LARGEST_HEADER_BYTES;
+    sizeHint += LARGEST_HEADER_BYTES;
     for (const payload of message.data) sizeHint += payload.length + ENTRY_OVERHEAD_BYTES;
   }
   const writer = new Writer(sizeHint);
+  writer.skip(room);
   writer.byte(FORMAT_VERSION);
   writer.byte(typeNumbers.get(message.type) ?? 0);
   writer.ascii(message.from);

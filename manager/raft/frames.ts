@@ -1,4 +1,6 @@
 import { ShoalError } from '../../shared/errors.ts';
+import { encodeMessage } from './codec.ts';
+import type { Message } from './types.ts';
 import { malformed } from './wire.ts';
 
 /**
@@ -31,15 +33,31 @@ export function encodeFrames(frames: readonly Frame[]): Uint8Array {
   let length = 0;
   for (const { payload } of frames) length += HEADER_BYTES + payload.length;
   const bytes = new Uint8Array(length);
-  const view = new DataView(bytes.buffer);
   let at = 0;
   for (const { kind, payload } of frames) {
-    view.setUint32(at, payload.length + 1);
-    bytes[at + 4] = kind;
+    writeHeader(bytes, at, kind, payload.length);
     bytes.set(payload, at + HEADER_BYTES);
     at += HEADER_BYTES + payload.length;
   }
   return bytes;
+}
+
+/** Whole frames in one piece of memory; the only one there is, as most of the time, stays where it is. */
+export function joinFrames(frames: readonly Uint8Array[]): Uint8Array {
+  const [only] = frames;
+  return frames.length === 1 && only !== undefined ? only : Buffer.concat(frames);
+}
+
+/** A message in its frame: it is large at times, and is encoded where it leaves from. */
+export function encodeMessageFrame(message: Message): Uint8Array {
+  const bytes = encodeMessage(message, HEADER_BYTES);
+  writeHeader(bytes, 0, FRAME.message, bytes.length - HEADER_BYTES);
+  return bytes;
+}
+
+function writeHeader(bytes: Uint8Array, at: number, kind: number, payloadBytes: number): void {
+  new DataView(bytes.buffer, bytes.byteOffset + at).setUint32(0, payloadBytes + 1);
+  bytes[at + 4] = kind;
 }
 
 /** Cuts a byte stream into frames. Payloads are in memory of their own: entries keep them alive. */

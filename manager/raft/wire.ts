@@ -26,14 +26,24 @@ export class Writer {
   #bytes = scratch;
   #length = 0;
 
-  /** `sizeHint`: bytes about to be written, so that the buffer need not grow in steps. */
-  constructor(sizeHint = 0) {
-    if (sizeHint > SCRATCH_BYTES) this.#bytes = new Uint8Array(sizeHint);
+  /**
+   * `sizeHint`: bytes about to be written, so that the buffer need not grow in steps. `into`: to be
+   * written there, when that many fit; what `finish` gives is then a view of it.
+   */
+  constructor(sizeHint = 0, into?: Uint8Array<ArrayBuffer>) {
+    if (into !== undefined && sizeHint <= into.length) this.#bytes = into;
+    else if (sizeHint > SCRATCH_BYTES) this.#bytes = new Uint8Array(sizeHint);
   }
 
   byte(value: number): void {
     this.#reserve(1);
     this.#bytes[this.#length++] = value;
+  }
+
+  /** Leaves so many bytes to be filled in later; what is in them till then is undefined. */
+  skip(count: number): void {
+    this.#reserve(count);
+    this.#length += count;
   }
 
   /** Unsigned, up to 2^53 - 1, low groups of 7 bits first. */

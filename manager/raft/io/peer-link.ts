@@ -11,6 +11,7 @@ import {
   type Frame,
   FrameReader,
   type Hello,
+  joinFrames,
   LARGEST_HELLO_BYTES,
   parseAddress,
 } from '../frames.ts';
@@ -48,7 +49,7 @@ export class PeerLink {
   #socket: TLSSocket | undefined;
   #ready = false;
   #closed = false;
-  #queue: Frame[] = [];
+  #queue: Uint8Array[] = [];
   #queuedBytes = 0;
   #retryMs = FIRST_RETRY_MS;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -64,8 +65,8 @@ export class PeerLink {
     return this.#ports.member;
   }
 
-  /** Leaves at the next flush. */
-  send(frame: Frame): void {
+  /** One whole frame. It leaves at the next flush. */
+  send(frame: Uint8Array): void {
     if (this.#closed || (this.#socket === undefined && !this.#ready)) {
       this.#drop();
       return;
@@ -76,17 +77,17 @@ export class PeerLink {
       return;
     }
     this.#queue.push(frame);
-    this.#queuedBytes += frame.payload.length;
+    this.#queuedBytes += frame.length;
     if (this.#ready) return;
     while (this.#queue.length > MAX_EARLY_FRAMES || this.#queuedBytes > MAX_EARLY_BYTES) {
-      this.#queuedBytes -= this.#queue.shift()?.payload.length ?? 0;
+      this.#queuedBytes -= this.#queue.shift()?.length ?? 0;
       this.#drop();
     }
   }
 
   flush(): void {
     if (!this.#ready || this.#queue.length === 0) return;
-    this.#socket?.write(encodeFrames(this.#queue));
+    this.#socket?.write(joinFrames(this.#queue));
     this.#queue = [];
     this.#queuedBytes = 0;
   }
@@ -101,7 +102,7 @@ export class PeerLink {
       this.#socket?.destroy();
       return;
     }
-    this.send({ kind: FRAME.ping, payload: NO_BYTES });
+    this.send(PING);
     this.flush();
   }
 
@@ -183,7 +184,7 @@ export class PeerLink {
   }
 }
 
-const NO_BYTES = new Uint8Array(0);
+const PING = encodeFrames([{ kind: FRAME.ping, payload: new Uint8Array(0) }]);
 
 class RefusedError extends Error {
   readonly refusal: string;

@@ -6,7 +6,7 @@ import type { Log } from '../../../shared/log.ts';
 import type { IdentitySource } from '../../../shared/pki/identity.ts';
 import { DroppedRoots } from '../../../shared/rpc/io/dropped-roots.ts';
 import { encodeMessage } from '../codec.ts';
-import { encodeFrames, FRAME, type Frame, parseAddress } from '../frames.ts';
+import { encodeFrames, encodeMessageFrame, FRAME, type Frame, parseAddress } from '../frames.ts';
 import type { PeerTransport, TransportEvents } from '../ports.ts';
 import type { Message, RaftId, SnapshotBody, SnapshotRequest } from '../types.ts';
 import { connectTo, PeerLink } from './peer-link.ts';
@@ -88,7 +88,7 @@ export class TlsPeerTransport implements PeerTransport {
       this.#later(() => this.#events?.unreachable(message.to));
       return;
     }
-    link.send({ kind: FRAME.message, payload: encodeMessage(message) });
+    link.send(encodeMessageFrame(message));
     this.#dirty.add(link);
   }
 
@@ -133,7 +133,7 @@ export class TlsPeerTransport implements PeerTransport {
 
   tellRemoved(id: RaftId): void {
     const link = this.#links.get(id);
-    link?.send({ kind: FRAME.removed, payload: new Uint8Array(0) });
+    link?.send(encodeFrames([{ kind: FRAME.removed, payload: new Uint8Array(0) }]));
     link?.flush();
   }
 

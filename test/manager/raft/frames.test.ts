@@ -1,15 +1,20 @@
 import test from 'ava';
 import fc from 'fast-check';
+import { encodeMessage } from '../../../manager/raft/codec.ts';
 import {
   decodeHello,
   encodeFrames,
   encodeHello,
+  encodeMessageFrame,
+  FRAME,
   type Frame,
   FrameReader,
   type Hello,
   isAddress,
+  joinFrames,
   parseAddress,
 } from '../../../manager/raft/frames.ts';
+import type { Message, RaftId } from '../../../manager/raft/types.ts';
 import { isShoalError } from '../../../shared/errors.ts';
 
 test('frames come out of a stream as they went in, wherever it is cut', (t) => {
@@ -30,6 +35,32 @@ test('frames come out of a stream as they went in, wherever it is cut', (t) => {
       t.deepEqual(got, frames);
     }),
   );
+});
+
+test('a message encoded in its frame is what it would be put into one, small or large', (t) => {
+  for (const size of [0, 10, 5_000, 100_000]) {
+    const entry = {
+      term: 2,
+      index: 8,
+      type: 'normal',
+      data: new Uint8Array(size).fill(size),
+    } as const;
+    const message: Message = {
+      type: 'append',
+      from: 'a' as RaftId,
+      to: 'b' as RaftId,
+      term: 2,
+      prevIndex: 7,
+      prevTerm: 1,
+      commit: 6,
+      entries: [entry],
+    };
+    const frame = { kind: FRAME.message, payload: encodeMessage(message) };
+    const bytes = encodeMessageFrame(message);
+    t.deepEqual([...bytes], [...encodeFrames([frame])]);
+    t.is(joinFrames([bytes]), bytes);
+    t.deepEqual([...joinFrames([bytes, bytes])], [...encodeFrames([frame, frame])]);
+  }
 });
 
 test('what is delivered does not share memory with the stream', (t) => {

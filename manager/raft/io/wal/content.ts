@@ -36,10 +36,15 @@ const LEAST_ENTRY_BYTES = 3;
 const LARGEST_ENTRY_HEAD_BYTES = 20;
 const LARGEST_REST_BYTES = 160;
 
+/** Batches up to this are laid out in memory that is kept, as each is sealed and written at once. */
+const KEPT_BYTES = 256 << 10;
+const kept = new Uint8Array(KEPT_BYTES);
+
+/** To be used before the next one is encoded. */
 export function encodeBatch(batch: Batch): Uint8Array {
   let size = LARGEST_REST_BYTES;
   for (const { data } of batch.entries) size += data.length + LARGEST_ENTRY_HEAD_BYTES;
-  const writer = new Writer(size);
+  const writer = new Writer(size, kept);
   writer.byte(FORMAT);
   writeOptional(writer, batch.hardState, writeHardState);
   writeOptional(writer, batch.install, writePlace);

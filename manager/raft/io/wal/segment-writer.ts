@@ -12,7 +12,7 @@ import {
 import { SEGMENT_HEADER_BYTES } from './segment.ts';
 
 /** Kept for batches up to this; larger ones get memory of their own. */
-const SCRATCH_BYTES = 32 << 10;
+const SCRATCH_BYTES = 256 << 10;
 const scratch = new Uint8Array(SCRATCH_BYTES);
 
 /** The segment that is written to. */
