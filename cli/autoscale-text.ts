@@ -73,7 +73,7 @@ export function topText(states: readonly AutoscalingJson[]): string {
         `${state.ReadyTasks}/${state.Replicas}`,
         `${effective.min ?? '?'}-${effective.max ?? '?'}`,
         reading === undefined ? '-' : loadText(reading, effective),
-        reading?.Ratio === undefined ? '' : bar(reading.Ratio),
+        reading?.Value === undefined ? '' : bar(reading.Value / reading.Target),
         `${state.Last?.Reason ?? 'no decision yet'}${state.SetByHand ? ' (set by hand)' : ''}`,
       ];
     });
@@ -86,7 +86,8 @@ function headline(state: AutoscalingJson): string {
   const { min = '?', max = '?', mode = 'active' } = state.Effective ?? {};
   const byHand = state.SetByHand ? ', set by hand' : '';
   const only = mode === 'recommend' ? ', only recommended' : '';
-  return `${state.ServiceName}: ${state.Replicas} replicas (${state.ReadyTasks} ready), between ${min} and ${max}${only}${byHand}`;
+  const replicas = state.Replicas === 1 ? '1 replica' : `${state.Replicas} replicas`;
+  return `${state.ServiceName}: ${replicas} (${state.ReadyTasks} ready), between ${min} and ${max}${only}${byHand}`;
 }
 
 function nowLine({ Last: last }: AutoscalingJson): string {

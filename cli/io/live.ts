@@ -1,6 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 const EACH_MS = 1_000;
+// Of a terminal that does not tell its size (or tells 0).
+const ROWS = 24;
+const COLUMNS = 80;
 const HOME = '\x1b[H';
 const TO_LINE_END = '\x1b[K';
 const TO_SCREEN_END = '\x1b[J';
@@ -20,9 +23,9 @@ export async function drawLive(render: () => Promise<string>): Promise<void> {
       const text = await render().catch(
         (error: unknown) => `${error instanceof Error ? error.message : error}\n`,
       );
-      const room = (process.stdout.rows ?? 24) - 1;
+      const room = (process.stdout.rows || ROWS) - 1;
       const lines = text.trimEnd().split('\n').slice(0, room);
-      const width = process.stdout.columns ?? 80;
+      const width = process.stdout.columns || COLUMNS;
       const drawn = lines.map((line) => `${line.slice(0, width)}${TO_LINE_END}\n`).join('');
       process.stdout.write(`${HOME}${drawn}${TO_SCREEN_END}`);
       await delay(EACH_MS, undefined, { signal: stop.signal }).catch(() => undefined);
