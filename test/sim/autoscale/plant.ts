@@ -18,8 +18,6 @@ export type PlantTask = {
   readonly id: string;
   readonly startedMs: number;
   readonly readyMs: number;
-  /** Share of the requests that it gets beside the others: 1 but for a hot task. */
-  readonly weight: number;
   queue: number;
   served: number;
   arrived: number;
@@ -29,8 +27,6 @@ export type PlantTask = {
 
 export type PlantOptions = Readonly<{
   startMs: number;
-  /** Of the first task beside the others. */
-  hotWeight: number;
   /** Share of the samples that are never seen. */
   lossRatio: number;
 }>;
@@ -56,10 +52,9 @@ export class Plant {
     while (this.tasks.length > replicas) this.tasks.pop();
     while (this.tasks.length < replicas) {
       this.tasks.push({
-        id: `task${this.#made}`,
+        id: `task${this.#made++}`,
         startedMs: nowMs,
         readyMs: nowMs + startMs,
-        weight: this.#made++ === 0 ? this.#options.hotWeight : 1,
         queue: 0,
         served: 0,
         arrived: 0,
@@ -76,11 +71,10 @@ export class Plant {
       return { arrived: lost, late: lost };
     }
     const capacity = (SERVICE_RATE * TICK_MS) / 1000;
-    const weights = ready.reduce((sum, { weight }) => sum + weight, 0);
     let arrived = 0;
     let late = 0;
     for (const task of ready) {
-      const requests = this.#poisson((expected * task.weight) / weights);
+      const requests = this.#poisson(expected / ready.length);
       arrived += requests;
       const inTime = (SERVICE_RATE * SLO_MS) / 1000;
       late += Math.min(requests, Math.max(0, task.queue + requests - inTime));

@@ -13,7 +13,7 @@ export type Trace = Readonly<{
   restartMs: number;
 }>;
 
-const ordinary: PlantOptions = { startMs: 2_000, hotWeight: 1, lossRatio: 0 };
+const ordinary: PlantOptions = { startMs: 2_000, lossRatio: 0 };
 const s = (seconds: number) => seconds * 1000;
 const between = (at: number, from: number, to: number) => at >= s(from) && at < s(to);
 
