@@ -164,6 +164,17 @@ test('reasons that take turns do not flood the log', async (t) => {
   t.true(it.writes.length <= 1);
 });
 
+test('many services that say why nothing changes are written a few at a time', async (t) => {
+  const services = Array.from({ length: 200 }, () => scaledService({ replicas: 3 }));
+  const it = await lead(t, services, []);
+  await it.clock.advance(20_000);
+  t.deepEqual(
+    it.writes.map((actions) => actions.length),
+    [64, 64, 64, 8],
+  );
+  t.is(it.store.count('autoscaling'), 200);
+});
+
 test('a connection that is held is decided about at once', async (t) => {
   const service = scaledService({ replicas: 0, autoscale: { min: 0 } });
   const it = await lead(t, [service], []);
