@@ -2,16 +2,18 @@
 // moment a client begins to load it: until the decision is written, until the first new task runs, until the count is
 // steady, and what the client got per second before and after.
 import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { TestCluster, until } from '../e2e/support/cluster.ts';
 
 const repetitions = Number(process.argv[2] ?? 3);
 const cluster = new TestCluster('bench-as');
 const LOAD_S = 30;
+const LOCAL_CLUSTER = fileURLToPath(new URL('../../deploy/local-cluster', import.meta.url));
 
 /** Requests per second of eight clients for so many seconds. */
 function load(url: string, seconds: number): Promise<number> {
   const child = spawn(
-    'deploy/local-cluster',
+    LOCAL_CLUSTER,
     `exec --name ${cluster.name} --host h1 -- wrk -t 1 -c 8 -d ${seconds}s --timeout 5s ${url}`.split(
       ' ',
     ),
