@@ -104,7 +104,7 @@ function describe(
     ...common,
     spec,
     readyTasks: tasks.ready,
-    ...(last === undefined ? {} : { last: isOverview ? withoutQuestion(last) : last }),
+    ...(last === undefined ? {} : { last }),
     records: told,
     setByHand: setReplicas !== undefined && setReplicas !== replicas,
     replayed: withReplay ? replay(undefined, told).map(asReplay) : [],

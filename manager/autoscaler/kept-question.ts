@@ -1,4 +1,8 @@
-import type { AutoscaleSpec, ScaleMemory } from '../../shared/gen/shoal/v1/autoscale.ts';
+import type {
+  AutoscaleSpec,
+  ScaleMemory,
+  ScaleRecord,
+} from '../../shared/gen/shoal/v1/autoscale.ts';
 import type { DecisionInput } from './types.ts';
 
 /** All that a decision was made from but the time, which the record has. */
@@ -8,14 +12,14 @@ export type KeptQuestion = Readonly<{
   input: DecisionInput;
 }>;
 
-/** For a record's `inputJson`. About 1 kB for ten tasks. */
-export function encodeQuestion(
-  spec: AutoscaleSpec,
-  memory: ScaleMemory,
-  input: DecisionInput,
-): string {
-  const question: KeptQuestion = { spec, memory, input };
-  return JSON.stringify(question);
+/**
+ * The record with what it was decided from: about 1 kB for ten tasks, and more work than the decision itself. So
+ * it is done for records that are kept, and not for each decision.
+ */
+export function withQuestion(record: ScaleRecord, question: KeptQuestion): ScaleRecord {
+  const { spec, memory, input } = question;
+  const whole: KeptQuestion = { spec, memory, input };
+  return { ...record, inputJson: JSON.stringify(whole) };
 }
 
 /** Undefined when the text is not a question that this version understands. */

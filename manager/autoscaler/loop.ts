@@ -7,6 +7,7 @@ import { DECISION_INTERVAL_MS } from '../../shared/model/autoscale.ts';
 import type { LeaderDeps, LoopBody, Round, Unit } from '../loop.ts';
 import { createAction, removeAction, updateAction } from '../store/tables.ts';
 import type { Change, ChangeBatch } from '../store/types.ts';
+import { withQuestion } from './kept-question.ts';
 import { withRecord } from './records.ts';
 import { scalingOf, scalingOfSpec } from './scaling.ts';
 import type { OutsideReader } from './sources.ts';
@@ -207,6 +208,7 @@ export class AutoscaleLoop implements LoopBody {
     const decision = this.#ask(service, input, moment);
     if (decision === undefined) return undefined;
     const { record } = decision;
+    const asked = { spec: service.spec, memory: service.memory, input };
     if (service.last?.reason !== record.reason) service.reasonSinceMs = monotonicMs;
     service.last = record;
     service.knocks = 0;
@@ -219,7 +221,7 @@ export class AutoscaleLoop implements LoopBody {
       return undefined;
     }
     this.#pending.set(service.id, { memory: decision.memory, knocks: input.knocks });
-    const kept = keep(service, decision, changes);
+    const kept = keep(service, { ...decision, record: withQuestion(record, asked) }, changes);
     return changes ? [scale(service.service, decision.replicas), kept] : [kept];
   }
 

@@ -43,7 +43,7 @@ export type DecisionInput = Readonly<{
 export type Decision = Readonly<{
   /** What the service's replicas should be. The present number where nothing changes. */
   replicas: number;
-  /** Why, whether or not anything changes. `atMs` and `inputJson` are filled in. */
+  /** Why, whether or not anything changes. Without `inputJson`: whoever keeps the record puts it in (kept-question.ts). */
   record: ScaleRecord;
   /** For the next decision. */
   memory: ScaleMemory;

@@ -38,7 +38,7 @@ export class WatchedService {
   memory: ScaleMemory;
   /** Connections held since the last decision. */
   knocks = 0;
-  /** Of the last decision, worth keeping or not. */
+  /** Of the last decision, worth keeping or not, without what it was made from. */
   last: ScaleRecord | undefined;
   /** Since when decisions have the reason they have now, monotonic. */
   reasonSinceMs = 0;

@@ -18,6 +18,7 @@ import type {
 } from '../../../shared/gen/shoal/v1/autoscale.ts';
 import {
   ask,
+  askAndKeep,
   broken,
   cpu,
   list,
@@ -408,14 +409,14 @@ test('the memory stays small through hours of change', (t) => {
 test('each record can be decided again from what it keeps, and a changed one shows', (t) => {
   fc.assert(
     fc.property(question, (asked) => {
-      const { record } = ask(asked);
+      const record = askAndKeep(asked);
       const [again] = replay(undefined, [structuredClone(record)]);
       t.deepEqual(again?.differs, []);
-      t.deepEqual(again?.again, record);
+      t.deepEqual(again?.again, { ...record, inputJson: '' });
     }),
     { numRuns: 300 },
   );
-  const { record } = ask({ replicas: 3, tasks: [1, 1, 1] });
+  const record = askAndKeep({ replicas: 3, tasks: [1, 1, 1] });
   t.deepEqual(replay(undefined, [{ ...record, to: 9 }])[0]?.differs, ['to']);
   t.deepEqual(replay(undefined, [{ ...record, inputJson: 'no' }])[0]?.differs, ['input']);
   t.deepEqual(replay(undefined, [{ ...record, inputJson: '{}' }])[0]?.differs, ['input']);

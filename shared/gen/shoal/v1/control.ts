@@ -47,7 +47,7 @@ export interface ServiceAutoscaling {
   spec: AutoscaleSpec | undefined;
   replicas: number;
   readyTasks: number;
-  /** The last decision, also one that was not worth a record. */
+  /** The last decision, also one that was not worth a record; without its input_json. */
   last?:
     | ScaleRecord
     | undefined;

@@ -1,4 +1,5 @@
 import { decide } from '../../../../manager/autoscaler/decide.ts';
+import { type KeptQuestion, withQuestion } from '../../../../manager/autoscaler/kept-question.ts';
 import { EMPTY_MEMORY } from '../../../../manager/autoscaler/memory.ts';
 import type { ScaleReason } from '../../../../manager/autoscaler/reasons.ts';
 import type {
@@ -14,6 +15,7 @@ import type {
   Recommendation,
   ScaleEvent,
   ScaleMemory,
+  ScaleRecord,
   ScalingPolicy,
 } from '../../../../shared/gen/shoal/v1/autoscale.ts';
 
@@ -99,6 +101,16 @@ export type Ask = Readonly<{
 export type Answer = Readonly<{ to: number; reason?: ScaleReason; held?: boolean; says?: RegExp }>;
 
 export function ask(row: Ask): Decision {
+  const { spec, memory: known, input, nowMs } = questionOf(row);
+  return decide(spec, known, input, nowMs);
+}
+
+/** The record of it, as it is kept. */
+export function askAndKeep(row: Ask): ScaleRecord {
+  return withQuestion(ask(row).record, questionOf(row));
+}
+
+function questionOf(row: Ask): KeptQuestion & { nowMs: number } {
   const spec = plain(row.spec);
   const nowMs = row.nowMs ?? NOW;
   const rows = row.tasks ?? Array.from({ length: row.replicas }, () => 0);
@@ -130,7 +142,7 @@ export function ask(row: Ask): Decision {
     knocks: 0,
     ...row.input,
   };
-  return decide(spec, known, input, nowMs);
+  return { spec, memory: known, input, nowMs };
 }
 
 export const broken = (failures = 1): MetricInput => ({
