@@ -22,10 +22,14 @@ export function isActive({ mode }: Pick<AutoscaleSpec, 'mode'>): boolean {
   return mode !== 'recommend';
 }
 
-/** Whether connections to the service are held while it has no task: somebody is going to start one for them. */
+/**
+ * Whether connections to the service are held while it has no task: somebody is going to start one for them. Also where
+ * only a schedule lets it have none: which one is in force, hosts are not told.
+ */
 export function holdsConnections(service: Service): boolean {
   const scaling = scalingOf(service);
-  return scaling !== undefined && isActive(scaling) && scaling.min === 0;
+  if (scaling === undefined || !isActive(scaling)) return false;
+  return scaling.min === 0 || scaling.schedules.some(({ min }) => min === 0);
 }
 
 /** What is to be measured of the service's tasks; undefined: nothing. */
