@@ -3,6 +3,8 @@ import { nsToMs } from '../../shared/model/units.ts';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;
+/** Zones set their clocks back by an hour, and by no more than this. */
+const MOST_SET_BACK_MS = 3 * 60 * MINUTE_MS;
 
 /** What each of cron's five fields allows. */
 export type Cron = Readonly<{
@@ -95,7 +97,7 @@ export function inForceSince(schedule: AutoscaleSchedule, nowMs: number): number
   const cron = cronOf(schedule.cron);
   if (cron === undefined || !isTimeZone(schedule.timezone)) return undefined;
   const forMs = nsToMs(schedule.forNs);
-  const localNowMs = nowMs + offsetMs(schedule.timezone, nowMs);
+  const localNowMs = latestLocalMs(schedule.timezone, nowMs);
   const today = Math.floor(localNowMs / DAY_MS);
   // A day more than `for` covers: the length of a day changes with the clocks.
   const first = Math.floor((localNowMs - forMs) / DAY_MS) - 1;
@@ -121,6 +123,12 @@ function matchesDay(cron: Cron, day: number): boolean {
   const byDate = cron.days.has(date.getUTCDate());
   const byWeekday = cron.weekdays.has(date.getUTCDay());
   return cron.eitherDay ? byDate || byWeekday : byDate && byWeekday;
+}
+
+/** The latest local time that has been: just after clocks went back it is later than the present one. */
+function latestLocalMs(timezone: string, nowMs: number): number {
+  const before = offsetMs(timezone, nowMs - MOST_SET_BACK_MS);
+  return nowMs + Math.max(before, offsetMs(timezone, nowMs));
 }
 
 function toUtc(timezone: string, localMs: number): number {
