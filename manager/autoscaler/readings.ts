@@ -215,7 +215,10 @@ function readTasks(
     state: 'ok',
     stable,
     fast,
-    active: rule.tellsActivity ? seen.mean > 0 || (quick?.mean ?? 0) > 0 : undefined,
+    // One that was not measured may be the one that clients are at.
+    active: !rule.tellsActivity
+      ? undefined
+      : seen.mean > 0 || (quick?.mean ?? 0) > 0 || (seen.missing > 0 ? undefined : false),
     tellsActivity: rule.tellsActivity,
     fallback: undefined,
   };

@@ -205,6 +205,16 @@ const ROWS: readonly [string, Ask, Answer][] = [
     { to: 1, reason: 'no-samples' },
   ],
   [
+    'requests that nobody measured of one task keep a task, though there are none at another',
+    {
+      spec: { ...zero, metrics: [requests(100)] },
+      replicas: 2,
+      tasks: [0, 'missing'],
+      memory: activeAgo(400),
+    },
+    { to: 1, reason: 'below-target' },
+  ],
+  [
     'CPU cannot tell that nobody wants a service',
     { spec: { ...zero, metrics: [cpu(0.7)] }, replicas: 1, tasks: [0], memory: activeAgo(4000) },
     { to: 1, reason: 'cooling-down' },
