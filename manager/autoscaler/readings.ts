@@ -160,8 +160,12 @@ function readTasks(
   nowMs: number,
 ): Read {
   const warmupMs = rule.warmsUp ? nsToMs(rules.warmupNs) : 0;
-  const believed = (task: TaskView) =>
-    task.phase === 'ready' && (warmupMs === 0 || nowMs - task.readySinceMs >= warmupMs);
+  const believed = (task: TaskView) => {
+    if (task.phase !== 'ready') return false;
+    const readyForMs = nowMs - task.readySinceMs;
+    // A clock that stepped back would make all tasks young until it is where it was.
+    return readyForMs >= warmupMs || readyForMs < 0;
+  };
   const seen = sample(input.tasks, believed, (task) => byTask[task.id]?.stable);
   const counts = { counted: seen.counted, missing: seen.missing, notReady: seen.notReady };
   if (seen.counted === 0) {

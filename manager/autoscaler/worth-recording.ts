@@ -32,5 +32,6 @@ export function worthRecording(last: ScaleRecord | undefined, next: ScaleRecord)
   if (!next.held && next.to !== next.from) return true;
   if (sameReason(last, next)) return false;
   const calm = CALM.has(last.reason) && CALM.has(next.reason);
-  return next.atMs - last.atMs >= (calm ? CALM_MS : OTHER_MS);
+  const sinceMs = next.atMs - last.atMs;
+  return sinceMs >= (calm ? CALM_MS : OTHER_MS) || sinceMs < 0; // the clock stepped back
 }

@@ -1,5 +1,15 @@
 import test from 'ava';
-import { type Answer, type Ask, ask, broken, cpu, list, plain, requests } from './support/ask.ts';
+import {
+  type Answer,
+  type Ask,
+  ask,
+  broken,
+  cpu,
+  list,
+  NOW,
+  plain,
+  requests,
+} from './support/ask.ts';
 
 /**
  * Facts of Kubernetes' HPA v2 (replica calculator): what one metric alone, then several, ask for.
@@ -440,6 +450,13 @@ test('the rows need no more than the plain spec', (t) => {
 function fill<const T>(count: number, value: T): T[] {
   return Array.from({ length: count }, () => value);
 }
+
+test('a clock that steps back makes no task young again', (t) => {
+  const task = { id: 'task0', phase: 'ready', readySinceMs: NOW + 60_000 } as const;
+  const row = up(0.5, 1, [1]);
+  const { replicas, record } = ask({ ...row, input: { tasks: [task] } });
+  t.is(replicas, 2, record.message);
+});
 
 function up(target: number, replicas: number, tasks: Ask['tasks'], tolerance = 0.1): Ask {
   const spec = { metrics: [cpu(target)], toleranceUp: tolerance, toleranceDown: tolerance };

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { withRecord } from '../../../manager/autoscaler/records.ts';
+import { worthRecording } from '../../../manager/autoscaler/worth-recording.ts';
 import { ScaleRecord } from '../../../shared/gen/shoal/v1/autoscale.ts';
 
 const change = (atMs: number, inputJson = '') =>
@@ -50,4 +51,10 @@ test('a question that is too long is left out, and takes no room', (t) => {
     kept.map(({ inputJson }) => inputJson.length),
     [7_000, 0],
   );
+});
+
+test('another reason is told once a minute, and though the clock stepped back', (t) => {
+  const last = reason(100_000);
+  const told = (atMs: number) => worthRecording(last, { ...reason(atMs), reason: 'at-max' });
+  t.deepEqual([159_999, 160_000, 99_000].map(told), [false, true, true]);
 });
