@@ -9,13 +9,16 @@ import { Bell } from './bell.ts';
 const BATCH_PERIOD_MS = 500;
 /** Knocks that come together go together. */
 const GATHER_MS = 5;
-/** Of one call: about half a megabyte. */
+/** Of one call, with knocks: about half a megabyte. */
 const BATCH_MAX_SAMPLES = 5_000;
 /** Of one node: seconds that the leader may be away without a loss. Beyond, the newest are kept. */
 const NODE_MAX_MESSAGES = 4;
 /** Of one message; a node has some hundred tasks. */
 const MESSAGE_MAX_SAMPLES = 2_000;
-const MESSAGE_MAX_KNOCKS = 1_000;
+/** Of one node, in one message and in all that wait. */
+const NODE_MAX_KNOCKS = 1_000;
+/** Ids have 25 characters; what is much longer is none, and would make a batch too large to be sent. */
+const ID_MAX_LENGTH = 64;
 /** What is older says nothing about now, and of a service that was knocked at so long ago nobody waits. */
 const TOO_OLD_MS = 10_000;
 
@@ -53,11 +56,12 @@ export class SampleRelay {
     const atMs = this.#deps.clock.monotonicMs();
     const pending = this.#of(nodeId);
     if (samples.length > 0) {
-      pending.messages.push({ atMs, samples: samples.slice(0, MESSAGE_MAX_SAMPLES) });
+      const sound = samples.slice(0, MESSAGE_MAX_SAMPLES).filter(hasIds);
+      pending.messages.push({ atMs, samples: sound });
       if (pending.messages.length > NODE_MAX_MESSAGES) pending.messages.shift();
     }
-    for (const { serviceId, connections } of knocks.slice(0, MESSAGE_MAX_KNOCKS)) {
-      if (connections === 0) continue;
+    for (const { serviceId, connections } of knocks.slice(0, NODE_MAX_KNOCKS)) {
+      if (connections === 0 || serviceId.length > ID_MAX_LENGTH) continue;
       addKnock(pending, serviceId, connections, atMs);
       this.#isUrgent = true;
     }
@@ -158,8 +162,13 @@ function nodeSamples(
 
 const MOST_CONNECTIONS = 0xffff_ffff;
 
+function hasIds({ taskId, serviceId }: TaskSample): boolean {
+  return taskId.length <= ID_MAX_LENGTH && serviceId.length <= ID_MAX_LENGTH;
+}
+
 function addKnock(pending: Pending, serviceId: string, connections: number, atMs: number): void {
   const known = pending.knocks.get(serviceId);
+  if (known === undefined && pending.knocks.size >= NODE_MAX_KNOCKS) return;
   const sum = Math.min(MOST_CONNECTIONS, (known?.connections ?? 0) + connections);
   pending.knocks.set(serviceId, {
     connections: sum,
@@ -172,7 +181,8 @@ function inBatches(taken: readonly Taken[]): Taken[][] {
   let batch: Taken[] = [];
   let size = 0;
   for (const one of taken) {
-    const count = one.pending.messages.reduce((sum, { samples }) => sum + samples.length, 0);
+    const { messages, knocks } = one.pending;
+    const count = messages.reduce((sum, { samples }) => sum + samples.length, knocks.size);
     if (batch.length > 0 && size + count > BATCH_MAX_SAMPLES) {
       batches.push(batch);
       batch = [];

@@ -135,3 +135,35 @@ test('a node that reports more than it can have is cut', async (t) => {
   t.is(told.flatMap(({ samples }) => samples?.samples ?? []).length, 2_000);
   t.is(told.flatMap(({ samples }) => samples?.knocks ?? []).length, 1_000);
 });
+
+test('what a node claims of services without end is cut while the leader is away', async (t) => {
+  const { clock, sent, relay, leader, knock } = await relayOf(t);
+  leader.error = new ShoalError('unavailable', 'no leader');
+  for (let i = 0; i < 5_000; i++) relay.add('n1', knock(`s${i}`, 1));
+  await clock.advance(600);
+  for (let i = 0; i < 5_000; i++) relay.add('n1', knock(`r${i}`, 1));
+  leader.error = undefined;
+  await clock.advance(2_000);
+  const told = sent.flatMap(({ batch }) => batch.nodes);
+  t.is(told.flatMap(({ samples }) => samples?.knocks ?? []).length, 1_000);
+});
+
+test('names that are no ids hold up nobody else: they are left out', async (t) => {
+  const { clock, sent, relay, samples } = await relayOf(t);
+  const long = 'x'.repeat(1_000_000);
+  const broken = { ...sampleOf('t1', 1), serviceId: long };
+  relay.add('n1', {
+    samples: [sampleOf(long, 1), broken, sampleOf('t2', 1)],
+    knocks: [{ serviceId: long, connections: 1 }],
+  });
+  relay.add('n2', samples(0.5));
+  await clock.advance(1_000);
+  const told = sent.flatMap(({ batch }) => batch.nodes);
+  t.deepEqual(
+    told.map(({ nodeId, samples: its }) => [nodeId, its?.samples.length, its?.knocks.length]),
+    [
+      ['n1', 1, 0],
+      ['n2', 1, 0],
+    ],
+  );
+});
