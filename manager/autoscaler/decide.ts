@@ -40,7 +40,7 @@ export const decide: Decide = (spec, memory, input, nowMs) => {
   const known = recall(memory, rules, replicas, nowMs);
   const limits = limitsAt(rules, nowMs);
   if (replicas === 0 && limits.min > 0 && input.setReplicas !== 0) {
-    const message = `not scaled: set to none by hand, though at least ${tasks(limits.min)} are asked for; scale it to 1 to begin again`;
+    const message = `not scaled: set to none by hand, though the least is ${tasks(limits.min)}; scale it to 1 to begin again`;
     return answer('disabled-at-zero', message, known);
   }
 
@@ -105,7 +105,7 @@ function holdOf(
   nowMs: number,
 ): { reason: ScaleReason; message: string } | undefined {
   if (hand !== undefined && nowMs - hand.sinceMs < BY_HAND_HOLD_MS) {
-    const would = to === replicas ? '' : `; else ${message}`;
+    const would = to === replicas ? '' : `; otherwise ${message}`;
     const until = clock(hand.sinceMs + BY_HAND_HOLD_MS);
     return {
       reason: 'scaled-by-hand',

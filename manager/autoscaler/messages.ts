@@ -1,7 +1,7 @@
 import { unreachable } from '../../shared/unreachable.ts';
 import type { Read, Unit } from './readings.ts';
 
-/** `cpu at 93 % of a target of 70 % over 3 tasks, 1 of them not ready`. */
+/** `cpu at 93 % of a target of 70 % over 3 tasks, 1 not ready`. */
 export function loadSentence(read: Read, window: 'stable' | 'fast'): string {
   const { name, target, counted, missing, notReady, value, fastValue } = read.reading;
   const at = quantity((window === 'fast' ? fastValue : value) ?? 0, read.unit);
@@ -26,6 +26,12 @@ export function tasks(count: number): string {
 /** The clock time of day in UTC: 14:05:10. */
 export function clock(atMs: number): string {
   return new Date(atMs).toISOString().slice(11, 19);
+}
+
+/** The same, with the date where that is another day than today: 2026-11-23 14:05:10. */
+export function dayAndClock(atMs: number, nowMs: number): string {
+  const day = (ms: number) => new Date(ms).toISOString().slice(0, 10);
+  return day(atMs) === day(nowMs) ? clock(atMs) : `${day(atMs)} ${clock(atMs)}`;
 }
 
 export function percent(share: number): string {

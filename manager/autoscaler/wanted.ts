@@ -2,7 +2,7 @@ import type { ScaleMemory } from '../../shared/gen/shoal/v1/autoscale.ts';
 import { type FilledAutoscaleSpec, METRIC_WINDOW_MS } from '../../shared/model/autoscale.ts';
 import { nsToMs } from '../../shared/model/units.ts';
 import type { Limits } from './limits.ts';
-import { clock, loadPhrase, loadSentence, percent, tasks } from './messages.ts';
+import { clock, dayAndClock, loadPhrase, loadSentence, percent, tasks } from './messages.ts';
 import { downLimit, upLimit } from './rates.ts';
 import { withinTolerance } from './ratio.ts';
 import type { Read } from './readings.ts';
@@ -39,17 +39,17 @@ export type Wanted = Readonly<{
 
 /** The rules in their order: none and back, limits, then the metrics. */
 export function want(question: Question): Wanted {
-  const { limits, replicas } = question;
+  const { limits, replicas, nowMs } = question;
   if (replicas === 0 && limits.min === 0) return atNone(question);
   const by = limits.schedule
-    ? ` (schedule ${limits.schedule.cron} until ${clock(limits.schedule.untilMs)})`
+    ? ` (schedule ${limits.schedule.cron} until ${dayAndClock(limits.schedule.untilMs, nowMs)})`
     : '';
   if (replicas > limits.max) {
-    const message = `at most ${tasks(limits.max)} are allowed${by}: ${replicas} -> ${limits.max}`;
+    const message = `the most is ${tasks(limits.max)}${by}: ${replicas} -> ${limits.max}`;
     return { ...unchanged(question), to: limits.max, reason: 'above-max', message };
   }
   if (replicas < limits.min) {
-    const message = `at least ${tasks(limits.min)} are asked for${by}: ${replicas} -> ${limits.min}`;
+    const message = `the least is ${tasks(limits.min)}${by}: ${replicas} -> ${limits.min}`;
     return { ...unchanged(question), to: limits.min, reason: 'below-min', message };
   }
   return toNone(question) ?? byMetrics(question);
@@ -90,7 +90,7 @@ function toNone(question: Question): Wanted | undefined {
   const activeAtMs = lastActive(question);
   const cooldownMs = nsToMs(rules.cooldownToZeroNs);
   if (!quiet || nowMs - activeAtMs < cooldownMs) return undefined;
-  const message = `no load since ${clock(activeAtMs)}: ${replicas} -> 0`;
+  const message = `no load since ${dayAndClock(activeAtMs, nowMs)}: ${replicas} -> 0`;
   return { ...unchanged(question), to: 0, reason: 'to-zero', message, recommended: 0 };
 }
 
@@ -132,18 +132,19 @@ function byMetrics(question: Question): Wanted {
       ? Math.min(stabilized, upLimit(rules.up, replicas, known.events, nowMs))
       : Math.max(stabilized, downLimit(rules.down, replicas, known.events, nowMs));
   const least = Math.max(1, limits.min);
-  const to = Math.min(Math.max(limited, least), limits.max);
+  const allowed = (count: number) => Math.min(Math.max(count, least), limits.max);
+  const to = allowed(limited);
   const result = { ...base, to, proposed, stabilized, limited, fastAtMs, recommended: proposed };
 
   const asked = to === proposed ? '' : ` (it asks for ${proposed}`;
   if (to !== replicas) {
     const cut =
       to !== limited
-        ? `, ${to > replicas ? `at most ${limits.max}` : `at least ${least}`} are allowed)`
+        ? `, the ${to > replicas ? `most is ${limits.max}` : `least is ${least}`})`
         : limited !== stabilized
           ? ', the rate of change is limited)'
           : stable.by
-            ? `, ${holder(stable.by)} counts as well)`
+            ? `, but ${recommended(stable.by)})`
             : ')';
     const message = `${load}: ${replicas} -> ${to}${asked === '' ? '' : asked + cut}`;
     const up = best?.window === 'fast' ? 'fast-window' : 'above-target';
@@ -152,26 +153,29 @@ function byMetrics(question: Question): Wanted {
   }
   if (proposed === replicas)
     return { ...result, ...steady(question, byFallback ? undefined : best, load) };
+  // Nothing but the limits is in the way for good; what else holds does not matter there.
+  const goal = allowed(proposed);
+  if (goal === replicas) return { ...result, ...atLimit(question, to, proposed, load) };
   if (stable.replicas === replicas && stable.by !== undefined) {
     const up = proposed > replicas;
     const until = clock(stable.by.atMs + (up ? windows.upMs : windows.downMs));
-    const message = `would go to ${proposed}, held until ${until} by ${holder(stable.by)}: ${load}`;
+    const message = `would go to ${goal}, held until ${until} since ${recommended(stable.by)}: ${load}`;
     return { ...result, reason: up ? 'stabilized-up' : 'stabilized-down', message };
   }
   if (stabilized !== stable.replicas) {
     const until = clock(fastAtMs + METRIC_WINDOW_MS);
-    const message = `would go to ${stable.replicas}, held until ${until} by the fast window: ${load}`;
+    const message = `would go to ${allowed(stable.replicas)}, held until ${until} by the fast window: ${load}`;
     return { ...result, reason: 'fast-window-holds', message };
   }
   if (limited === replicas) {
     const disabled = (proposed > replicas ? rules.up : rules.down).select === 'disabled';
     const why = disabled
-      ? 'changes this way are disabled'
+      ? `${proposed > replicas ? 'raising' : 'lowering'} it is disabled`
       : 'the rate policies allow no more changes now';
     return {
       ...result,
       reason: 'rate-limited',
-      message: `would go to ${proposed}, but ${why}: ${load}`,
+      message: `would go to ${goal}, but ${why}: ${load}`,
     };
   }
   return { ...result, ...atLimit(question, to, proposed, load) };
@@ -180,14 +184,16 @@ function byMetrics(question: Question): Wanted {
 type Verdict = Readonly<{ reason: ScaleReason; message: string }>;
 
 function steady({ rules, replicas }: Question, best: Best | undefined, load: string): Verdict {
-  if (best === undefined) return { reason: 'fallback', message: `kept at ${replicas}: ${load}` };
+  if (best === undefined) {
+    return { reason: 'fallback', message: `kept at ${replicas}: ${load}; it never lowers` };
+  }
   const { reading, stable } = best.read;
   const tolerance = { up: rules.toleranceUp, down: rules.toleranceDown };
   const inside = withinTolerance(stable?.ratio ?? 1, tolerance);
   const unknown = reading.missing + reading.notReady;
   const seen = (reading.value ?? 0) / reading.target;
   if (unknown > 0 && reading.counted > 0 && !withinTolerance(seen, tolerance)) {
-    const message = `steady: ${load}; what those may add or take allows no change`;
+    const message = `steady: ${load}; too little is known of those for a change`;
     return { reason: 'not-ready', message };
   }
   if (inside) {
@@ -197,7 +203,7 @@ function steady({ rules, replicas }: Question, best: Best | undefined, load: str
   }
   return {
     reason: 'as-needed',
-    message: `steady: ${loadPhrase(best.read)}, for which ${tasks(replicas)} are needed`,
+    message: `steady: ${loadPhrase(best.read)}, which needs ${tasks(replicas)}`,
   };
 }
 
@@ -210,7 +216,8 @@ function atLimit(question: Question, to: number, proposed: number, load: string)
     };
   }
   if (limits.min === 0) {
-    const until = clock(Math.max(nowMs, lastActive(question) + nsToMs(rules.cooldownToZeroNs)));
+    const endMs = lastActive(question) + nsToMs(rules.cooldownToZeroNs);
+    const until = dayAndClock(Math.max(nowMs, endMs), nowMs);
     const message = `kept at 1 until ${until}, when the cooldown to none ends: ${load}`;
     return { reason: 'cooling-down', message };
   }
@@ -265,9 +272,14 @@ function unchanged(question: Question): Omit<Wanted, 'reason' | 'message'> {
 }
 
 function failures(reads: readonly Read[]): string {
-  return reads.map(({ reading }) => `${reading.name} cannot be read (${reading.error})`).join(', ');
+  const said = reads.map(({ state, reading }) => {
+    const how = state === 'failed' ? 'cannot be read' : 'is not known yet';
+    return `${reading.name} ${how} (${reading.error})`;
+  });
+  return said.join(', ');
 }
 
-function holder({ atMs, replicas }: { atMs: number; replicas: number }): string {
-  return `the ${replicas} recommended at ${clock(atMs)}`;
+/** `9 were recommended at 14:05:10`. */
+function recommended({ atMs, replicas }: { atMs: number; replicas: number }): string {
+  return `${replicas} ${replicas === 1 ? 'was' : 'were'} recommended at ${clock(atMs)}`;
 }

@@ -57,12 +57,12 @@ const ROWS: readonly [string, Ask, Answer][] = [
   [
     'a rise ends at the most',
     go(5, 50, { max: 20 }),
-    { to: 20, reason: 'above-target', says: /asks for 50, at most 20/ },
+    { to: 20, reason: 'above-target', says: /asks for 50, the most is 20/ },
   ],
   [
     'a fall ends at the least',
     go(20, 1, { min: 3 }),
-    { to: 3, reason: 'below-target', says: /asks for 1, at least 3/ },
+    { to: 3, reason: 'below-target', says: /asks for 1, the least is 3/ },
   ],
   ['at the most and more asked for', go(20, 50, { max: 20 }), { to: 20, reason: 'at-max' }],
   ['at the least and less asked for', go(3, 0, { min: 3 }), { to: 3, reason: 'at-min' }],
@@ -237,8 +237,18 @@ const ROWS: readonly [string, Ask, Answer][] = [
     {
       to: 7,
       reason: 'stabilized-down',
-      says: /^would go to 2, held until 14:00:10 by the 7 recommended at 13:55:10:/,
+      says: /^would go to 2, held until 14:00:10 since 7 were recommended at 13:55:10:/,
     },
+  ],
+  [
+    'held on the way to the least',
+    go(7, 0, { downWindow: 300, min: 3 }, { recommendations: [rec(290, 7), rec(1, 3)] }),
+    { to: 7, reason: 'stabilized-down', says: /^would go to 3, held until 14:00:10/ },
+  ],
+  [
+    'at the least nothing is held',
+    go(3, 0, { downWindow: 300, min: 3 }, { recommendations: [rec(290, 7), rec(1, 3)] }),
+    { to: 3, reason: 'at-min', says: /^at the least of 3 tasks: .* asks for 0$/ },
   ],
   [
     'of equal ones the younger tells the time',
@@ -273,7 +283,7 @@ const ROWS: readonly [string, Ask, Answer][] = [
   [
     'held by a smaller one',
     go(5, 9, { upWindow: 60 }, { recommendations: [rec(50, 3), rec(1, 8)] }),
-    { to: 5, reason: 'stabilized-up', says: /held until 14:00:10 by the 3/ },
+    { to: 5, reason: 'stabilized-up', says: /held until 14:00:10 since 3 were/ },
   ],
   [
     'a smaller one out of the window',

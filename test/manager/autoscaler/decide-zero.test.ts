@@ -293,7 +293,7 @@ const ROWS: readonly [string, Ask, Answer][] = [
       to: 2,
       reason: 'scaled-by-hand',
       held: true,
-      says: /^set from 3 to 8 by hand at 14:00:00, held until 14:10:00; else .*8 -> 2/,
+      says: /^set from 3 to 8 by hand at 14:00:00, held until 14:10:00; otherwise .*8 -> 2/,
     },
   ],
   [
