@@ -4,6 +4,7 @@ import type { Service } from '../../../shared/gen/shoal/v1/objects.ts';
 import { changedSettings } from '../../../shared/model/autoscale-change.ts';
 import { parseAutoscaleLabels } from '../../../shared/model/autoscale-labels.ts';
 import { parseSettings } from '../../../shared/model/autoscale-settings.ts';
+import { settingsOf } from '../../../shared/model/autoscale-settings-of.ts';
 import { autoscaleWarnings } from '../autoscale-warnings.ts';
 import { exact, isObject, maybe, textMap, texts } from '../codec.ts';
 import type { EngineDeps } from '../deps.ts';
@@ -94,6 +95,7 @@ function withChanges(
 ): AutoscaleSpec {
   const labels = parseAutoscaleLabels(spec?.labels ?? {});
   const now = spec?.autoscale ?? (labels?.ok === true ? labels.spec : undefined);
+  if (now !== undefined && !unset.includes('*')) checkInSettings(now);
   const result = parseSettings(changedSettings(now, set, unset));
   if (result.ok) return result.spec;
   const problems = result.errors.map(
@@ -101,4 +103,15 @@ function withChanges(
       `${key} ${message}${meant === undefined ? '' : `: did you mean ${meant}?`}`,
   );
   throw new ShoalError('invalid-argument', `autoscale: ${problems.join('; ')}`);
+}
+
+/** What settings cannot say would be gone after any change of another one. */
+function checkInSettings(spec: AutoscaleSpec): void {
+  const said = parseSettings(settingsOf(spec));
+  if (said.ok && said.spec.metrics.length < spec.metrics.length) {
+    throw new ShoalError(
+      'invalid-argument',
+      'autoscale: settings cannot tell two metrics of one kind apart, as this service has them: send the whole Autoscale',
+    );
+  }
 }

@@ -124,6 +124,21 @@ test.serial(
   },
 );
 
+test.serial('a setting is not changed where settings cannot say the rest', async (t) => {
+  const { create, send, show } = client(t.context.host);
+  const Metrics = [
+    { Name: 'mean', CPU: { Average: 0.5 } },
+    { Name: 'most', CPU: { Average: 0.9 } },
+  ];
+  await create('twice', { Autoscale: { Max: 9, Metrics } });
+  const { status, json } = await send('POST', '/services/twice/autoscale', { Set: { max: '20' } });
+  t.is(status, 400);
+  t.regex(json.message ?? '', /two metrics of one kind/);
+  t.deepEqual((await show('twice')).Spec.Autoscale, { Max: 9, Metrics });
+  const whole = { Set: { max: '20', cpu: '0.5' }, Unset: ['*'] };
+  t.is((await send('POST', '/services/twice/autoscale', whole)).status, 200);
+});
+
 test.serial(
   'the state is shown with records and what they would be now, and beside the service',
   async (t) => {
