@@ -1,5 +1,9 @@
 import type { Service, ServiceSpec } from '../../shared/gen/shoal/v1/objects.ts';
-import { followsLoad, parseAutoscaleLabels } from '../../shared/model/autoscale-labels.ts';
+import {
+  effectiveAutoscale,
+  followsLoad,
+  parseAutoscaleLabels,
+} from '../../shared/model/autoscale-labels.ts';
 
 /**
  * What whoever declared the service should know of its scaling: words of other tools that mean something
@@ -34,7 +38,8 @@ function countWarning(
       : `autoscaling is active: the service begins with ${set} replicas, not ${asked}, as min and max say`;
   }
   if (asked === replicasOf(before.spec) || asked === before.declaredReplicas) return undefined;
-  if (set === 0) {
+  // Where none is among what the load may ask for, it is a count like others.
+  if (set === 0 && effectiveAutoscale(spec)?.min !== 0) {
     return 'autoscaling is active, and paused by a count of 0: give another count to go on';
   }
   const within = asked === set ? '' : ` (${asked} is not within min and max)`;

@@ -82,6 +82,14 @@ test.serial(
     t.regex(beyond.json.Warnings?.[0] ?? '', /the count is 9 now \(50 is not within min and max\)/);
     const paused = await update('counted', (spec) => withReplicas(spec, 0));
     t.regex(paused.json.Warnings?.[0] ?? '', /paused by a count of 0/);
+    const sleeper = {
+      Min: 0,
+      Max: 9,
+      Metrics: [{ HTTP: { URL: 'http://a/', Path: 'a', PerReplica: 1 } }],
+    };
+    await create('sleeper', { Autoscale: sleeper, Mode: { Replicated: { Replicas: 3 } } });
+    const slept = await update('sleeper', (spec) => withReplicas(spec, 0));
+    t.regex(slept.json.Warnings?.[0] ?? '', /the count is 0 now, and will follow the load/);
   },
 );
 
