@@ -2,8 +2,9 @@ import { AssignmentChange, type AssignmentItem } from '../../shared/gen/shoal/v1
 import type { Network, Node, Service, Task } from '../../shared/gen/shoal/v1/objects.ts';
 import { sameValue } from '../../shared/model/equal.ts';
 import { unreachable } from '../../shared/unreachable.ts';
-import { samplingOf } from '../autoscaler/scaling.ts';
 import type { Change, ChangeBatch, ReadView } from '../store/types.ts';
+import { EncodedItems } from './encoded-items.ts';
+import { itemOf } from './item-of.ts';
 import {
   endpointOf,
   hostOf,
@@ -30,11 +31,6 @@ export interface TouchSink {
   touchAll(key: string): void;
 }
 
-/** Encoded items are kept for the next session that needs them; past this the cache starts anew. */
-const CACHE_MAX_BYTES = 64 * 1024 * 1024;
-/** What an entry of the cache takes beside its bytes: key, view and place in the map. */
-const CACHE_ENTRY_BYTES = 256;
-
 /**
  * What each node must know, derived from the store: the tasks on it, the secrets and configs these
  * use, and the networks it follows (those its tasks attach to, and the ingress network) with all their
@@ -55,8 +51,7 @@ export class AssignmentIndex {
   readonly #tasksOn = new Map<string, Set<string>>();
   readonly #ingress = new Set<string>();
   readonly #samplings: Samplings;
-  readonly #encoded = new Map<string, Uint8Array>();
-  #encodedBytes = 0;
+  readonly #encoded = new EncodedItems();
 
   /** `isDraining`: of tasks that shall stop; who knows it sees to it that the task is touched when it ends. */
   constructor(
@@ -81,7 +76,7 @@ export class AssignmentIndex {
   /** The item as this node sees it now; undefined when it is none of its business, or gone. */
   item(nodeId: string, key: string): AssignmentItem | undefined {
     const parsed = parseKey(key);
-    const item = this.#isSeenBy(nodeId, parsed) ? this.#item(parsed) : undefined;
+    const item = this.#isSeenBy(nodeId, parsed) ? itemOf(this.#view, parsed) : undefined;
     return item === undefined ? undefined : this.#assignment(item);
   }
 
@@ -106,10 +101,10 @@ export class AssignmentIndex {
     // A task is sent to one node only, and its status changes without a touch: never kept.
     const known = this.#encoded.get(key);
     if (known !== undefined) return known;
-    const item = this.#item(parsed);
+    const item = itemOf(this.#view, parsed);
     if (item === undefined) return undefined;
     const bytes = AssignmentChange.encode({ key, item: this.#assignment(item) }).finish();
-    if (item.$case !== 'task') this.#keep(key, bytes);
+    if (item.$case !== 'task') this.#encoded.keep(key, bytes);
     return bytes;
   }
 
@@ -184,67 +179,9 @@ export class AssignmentIndex {
     }
   }
 
-  /** The same for every node that sees it. */
-  #item({ kind, first, second }: ParsedKey): Item | undefined {
-    switch (kind) {
-      case 'task': {
-        const value = this.#view.get('task', first);
-        return value && isKnown(value) ? { $case: 'task', value } : undefined;
-      }
-      case 'secret': {
-        const value = this.#view.get('secret', first);
-        return value && { $case: 'secret', value };
-      }
-      case 'config': {
-        const value = this.#view.get('config', first);
-        return value && { $case: 'config', value };
-      }
-      case 'sampling': {
-        const value = samplingOf(this.#view.get('service', first));
-        return value && { $case: 'sampling', value };
-      }
-      case 'host': {
-        const node = this.#view.get('node', first);
-        const value = node && hostOf(node);
-        return value && { $case: 'host', value };
-      }
-      case 'network': {
-        const value = this.#view.get('network', first);
-        return value && { $case: 'network', value };
-      }
-      case 'vip': {
-        const network = this.#view.get('network', first);
-        const service = this.#view.get('service', second);
-        const value = service && network && vipOf(service, network);
-        return value && { $case: 'vip', value };
-      }
-      default: {
-        const task = this.#view.get('task', second);
-        const value = task && endpointOf(task, first, this.#takesTraffic(task.nodeId));
-        return value && { $case: 'endpoint', value };
-      }
-    }
-  }
-
   #assignment(item: Item): AssignmentItem {
     const isDraining = item.$case === 'task' && this.#isDraining(item.value.id);
     return isDraining ? { item, draining: true } : { item };
-  }
-
-  #keep(key: string, bytes: Uint8Array): void {
-    this.#encodedBytes += bytes.length + CACHE_ENTRY_BYTES;
-    if (this.#encodedBytes > CACHE_MAX_BYTES) {
-      this.#encoded.clear();
-      this.#encodedBytes = bytes.length + CACHE_ENTRY_BYTES;
-    }
-    this.#encoded.set(key, bytes);
-  }
-
-  #forget(key: string): void {
-    const bytes = this.#encoded.get(key);
-    if (bytes === undefined) return;
-    this.#encoded.delete(key);
-    this.#encodedBytes -= bytes.length + CACHE_ENTRY_BYTES;
   }
 
   #takesTraffic(nodeId: string): boolean {
@@ -353,7 +290,8 @@ export class AssignmentIndex {
       if (network !== undefined && sameValue(face(before), face(after))) continue;
       this.#networkTouched(networkId, keyOf.vip(networkId, serviceId));
     }
-    if (this.#samplings.changed(serviceId, before, after)) this.#forget(keyOf.sampling(serviceId));
+    if (this.#samplings.changed(serviceId, before, after))
+      this.#encoded.forget(keyOf.sampling(serviceId));
   }
 
   #networkChanged(id: string, after: Network | undefined): void {
@@ -392,7 +330,7 @@ export class AssignmentIndex {
   }
 
   #usersTouched(needs: Needs, id: string, key: string): void {
-    this.#forget(key);
+    this.#encoded.forget(key);
     for (const nodeId of needs.nodesOf(id)) this.#sink.touch(nodeId, key);
   }
 
@@ -402,7 +340,7 @@ export class AssignmentIndex {
   }
 
   #allTouched(key: string): void {
-    this.#forget(key);
+    this.#encoded.forget(key);
     this.#sink.touchAll(key);
   }
 }
