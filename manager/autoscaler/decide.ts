@@ -39,7 +39,9 @@ export const decide: Decide = (spec, memory, input, nowMs) => {
   if (rules.mode === 'off') return answer('off', 'not scaled: its mode is off', EMPTY_MEMORY);
   const known = recall(memory, rules, replicas, nowMs);
   const limits = limitsAt(rules, nowMs);
-  if (replicas === 0 && limits.min > 0 && input.setReplicas !== 0) {
+  // Before anything was set, none is an operator's doing only where the spec itself asks for more.
+  const own = input.setReplicas ?? (rules.min > 0 ? undefined : 0);
+  if (replicas === 0 && limits.min > 0 && own !== 0) {
     const message = `not scaled: set to none by hand, though the least is ${tasks(limits.min)}; scale it to 1 to begin again`;
     return answer('disabled-at-zero', message, known);
   }

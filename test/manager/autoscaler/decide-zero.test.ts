@@ -421,6 +421,21 @@ const ROWS: readonly [string, Ask, Answer][] = [
     { to: 7 },
   ],
   [
+    'a schedule wakes what was declared with none',
+    { spec: { ...zero, schedules: [at('0 13 * * *', 2, 3)] }, replicas: 0, metrics: [0] },
+    { to: 3, reason: 'below-min' },
+  ],
+  [
+    'a schedule does not wake what an operator set to none',
+    {
+      spec: { ...zero, schedules: [at('0 13 * * *', 2, 3)] },
+      replicas: 0,
+      metrics: [0],
+      input: { setReplicas: 2 },
+    },
+    { to: 0, reason: 'disabled-at-zero' },
+  ],
+  [
     'a schedule may let it sleep',
     {
       spec: { ...zero, min: 2, schedules: [at('0 13 * * *', 2, 0)] },
