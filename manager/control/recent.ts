@@ -3,6 +3,8 @@ import type { Change, WatchableStore } from '../store/types.ts';
 /** As many as Docker keeps of its own; some MiB at most, since no file's content is kept. */
 const KEPT_CHANGES = 256;
 const NO_DATA = Buffer.alloc(0);
+/** There is no event of these; a log of decisions that grows each few seconds would drive out those there are. */
+const UNTOLD: ReadonlySet<string> = new Set(['task', 'cluster', 'autoscaling']);
 
 export type RecentChange = Readonly<{
   index: number;
@@ -23,7 +25,7 @@ export class RecentChanges {
     store.onCommit(({ index, atMs, changes }) => {
       if (atMs === undefined) return;
       for (const change of changes) {
-        if (change.table === 'task' || change.table === 'cluster') continue;
+        if (UNTOLD.has(change.table)) continue;
         this.#kept.push({ index, atMs, change: light(change) });
       }
       if (this.#kept.length > KEPT_CHANGES) this.#kept.splice(0, this.#kept.length - KEPT_CHANGES);

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { RecentChanges } from '../../../manager/control/recent.ts';
 import type { Change, ChangeBatch } from '../../../manager/store/types.ts';
+import { Autoscaling } from '../../../shared/gen/shoal/v1/objects.ts';
 import { configFixture, serviceFixture, taskFixture } from '../../support/objects.ts';
 
 class Commits {
@@ -54,4 +55,18 @@ test('what a file holds is not kept alive', (t) => {
   t.is(kept?.change.previous, undefined);
   t.true(kept?.change.table === 'config' && kept.change.object.spec?.data.length === 0);
   t.is(kept?.change.table === 'config' && kept.change.object.spec?.name, 'conf');
+});
+
+test('what the autoscaler decides drives out no event', (t) => {
+  const store = new Commits();
+  const recent = new RecentChanges(store);
+  const object = Autoscaling.fromPartial({ id: 'web' });
+  store.tell(1, [created()], 10);
+  for (let index = 2; index <= 300; index++) {
+    store.tell(index, [{ action: 'update', table: 'autoscaling', object, previous: object }], 10);
+  }
+  t.deepEqual(
+    recent.since(0).map(({ change }) => change.table),
+    ['service'],
+  );
 });
