@@ -6,58 +6,37 @@ import { parseArgs } from 'node:util';
 import { container, type InjectionToken, instanceCachingFactory as once } from 'tsyringe';
 import { aborted } from '../shared/abort.ts';
 import { messageOf } from '../shared/errors.ts';
-import { NodeDescription, type TaskStatus } from '../shared/gen/shoal/v1/objects.ts';
 import { newId } from '../shared/ids.ts';
 import { consoleLog } from '../shared/io/console-log.ts';
 import { trimWhenIdle } from '../shared/io/idle-trim.ts';
 import { systemClock, systemRandom } from '../shared/io/system.ts';
 import type { Log } from '../shared/log.ts';
-import { CONTROL_PORT, type ManagerMode, RAFT_PORT } from '../shared/manager-start.ts';
-import { IdentityHolder, type TlsIdentity } from '../shared/pki/identity.ts';
-import { tlsFacts } from '../shared/pki/io/trust.ts';
-import { createIdentity, isIssuedByAny, parseCertificate } from '../shared/pki/io/x509.ts';
 import { publishContainerEnds, publishHealth } from './engine/container-events.ts';
 import { ControlAccess } from './engine/control-access.ts';
 import { engineDispatch } from './engine/dispatch.ts';
-import { eventedRuntime } from './engine/evented-runtime.ts';
 import { type EventBus, LocalEventBus } from './engine/events.ts';
 import { managerControlClient } from './engine/io/control-client.ts';
 import { hostFacts } from './engine/io/host-facts.ts';
 import { processTable } from './engine/io/process-table.ts';
 import { EngineServer } from './engine/io/server.ts';
-import { registryAuth } from './engine/registry-auth.ts';
 import { engineRoutes } from './engine/routes/all.ts';
 import type { ControlClient } from './engine/types.ts';
 import { SHOAL_VERSION } from './engine/version.ts';
 import { type AgentFlags, agentFlags } from './flags.ts';
 import { ContainerdImages } from './image/images.ts';
-import { LogPublisher } from './logs/publisher.ts';
-import { LinuxDataPlane } from './network/io/linux-data-plane.ts';
-import { joinHostPort, splitHostPort } from './node/address.ts';
-import { describeHost, hostInterfaces } from './node/io/description.ts';
+import { hostInterfaces } from './node/io/description.ts';
 import { enroll, foundCluster, refoundCluster } from './node/io/enroll.ts';
-import { localManager } from './node/io/local-manager.ts';
+import { describeBy, endTasks, type HostParts } from './node/io/host-work.ts';
 import { NodeStore } from './node/io/node-store.ts';
-import { renewCertificate } from './node/io/renew.ts';
+import { startSide } from './node/io/start-side.ts';
 import { Supervisor } from './node/io/supervisor.ts';
-import { MemberSide } from './node/member-side.ts';
 import { NodeMembership } from './node/membership.ts';
-import type { NodeRecord } from './node/record.ts';
-import { CertificateKeeper } from './node/renewal.ts';
-import { cgroupMounts } from './runtime/io/cgroup-files.ts';
 import { ContainerdClient } from './runtime/io/containerd.ts';
 import { containerdCommand, waitReady } from './runtime/io/containerd-daemon.ts';
 import { ContainerdRuntime } from './runtime/runtime.ts';
 import { shimGroups } from './runtime/shim-group.ts';
-import { grpcManagerLink } from './session/io/manager-link.ts';
-import { ManagerDirectory } from './session/managers.ts';
-import { AgentSession } from './session/session.ts';
-import { ContainerReader } from './signals/io/container-reader.ts';
-import { Signals } from './signals/signals.ts';
 import { SERVICE_ID_LABEL } from './task/container-config.ts';
 import { HealthBook } from './task/health-book.ts';
-import { assignmentFile } from './task/io/assignment-file.ts';
-import { TaskManager } from './task/manager.ts';
 import { LocalVolumes } from './volume/io/local-volumes.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -143,14 +122,24 @@ container.register(MEMBERSHIP, {
       hostname: flags.hostname,
       advertiseAddress: flags.advertiseAddress,
       interfaces: hostInterfaces,
-      describe: () => describe(flags, ''),
+      describe: () => describeBy(flags, ''),
       found: (validityMs) => foundCluster(systemRandom, systemClock.now(), validityMs),
       refound: (root, validityMs) =>
         refoundCluster(root, systemRandom, systemClock.now(), validityMs),
       enroll,
       endManager: () => endLeftManager(flags),
-      endTasks,
-      startSide: (record, identity, mode) => startSide(record, identity, mode),
+      endTasks: (record) => endTasks(hostParts(), record),
+      startSide: (record, identity, mode) => {
+        const parts = {
+          ...hostParts(),
+          store: c.resolve(NODE_STORE),
+          managerProgram: join(ROOT, 'manager/main.ts'),
+          managerSocket: managerSocket(flags),
+          managerPidFile: managerPidFile(flags),
+          dismissed: () => c.resolve(MEMBERSHIP).dismissed(),
+        };
+        return startSide(parts, record, identity, mode);
+      },
     });
   }),
 });
@@ -191,205 +180,23 @@ function managerSocket(flags: AgentFlags): string {
   return join(flags.runDir, 'manager.sock');
 }
 
-function describe(flags: AgentFlags, dataPathAddress: string) {
-  return describeHost({
-    hostname: flags.hostname,
-    labels: flags.labels,
-    dataPathAddress,
-  });
-}
-
 function endLeftManager(flags: AgentFlags): Promise<void> {
   const pidFile = join(flags.runDir, 'manager.pid');
   const left = { name: 'shoal-manager', argv: ['false'] as const, pidFile };
   return new Supervisor(left, systemClock, container.resolve(LOG)).stop(STOP_MANAGER_MS);
 }
 
-/** What does the tasks' work on this host, whoever assigns them. */
-function hostWork(
-  record: NodeRecord,
-  host: NodeDescription,
-  log: Log,
-  report: (taskId: string, status: TaskStatus) => void,
-) {
-  const flags = container.resolve(FLAGS);
-  const dataPlane = new LinuxDataPlane({
-    nodeId: record.nodeId,
-    hostAddress: record.dataPathAddress,
-    clock: systemClock,
-    random: systemRandom,
-    log: log.with({ part: 'network' }),
-  });
-  const tasks = new TaskManager({
-    runtime: eventedRuntime(container.resolve(RUNTIME), container.resolve(EVENTS)),
-    images: container.resolve(IMAGES),
-    dataPlane,
-    volumes: container.resolve(VOLUMES),
-    health: container.resolve(HEALTH),
-    host: {
-      nodeId: record.nodeId,
-      hostname: flags.hostname,
-      architecture: host.platform?.architecture ?? '',
-      os: host.platform?.os ?? '',
-    },
-    file: assignmentFile(join(flags.stateDir, 'tasks', 'assignments.bin')),
-    newContainerId: () => Buffer.from(systemRandom.bytes(32)).toString('hex'),
-    registryAuth,
-    report,
-    clock: systemClock,
-    log: log.with({ part: 'tasks' }),
-  });
-  return { tasks, dataPlane };
-}
-
-/** What a membership left running that nobody can use any more, for want of its key. */
-async function endTasks(record: NodeRecord): Promise<void> {
-  const log = container.resolve(LOG).with({ node: record.nodeId });
-  const host = describe(container.resolve(FLAGS), record.dataPathAddress);
-  const { tasks, dataPlane } = hostWork(record, host, log, () => undefined);
-  try {
-    await tasks.adopt();
-    await tasks.removeAll();
-    await dataPlane.removeAll();
-  } finally {
-    await dataPlane.close();
-  }
-}
-
-/** Everything that runs because this host is in a cluster. */
-async function startSide(
-  record: NodeRecord,
-  tls: TlsIdentity,
-  mode: ManagerMode,
-): Promise<MemberSide> {
-  const flags = container.resolve(FLAGS);
-  const log = container.resolve(LOG).with({ node: record.nodeId });
-  const store = container.resolve(NODE_STORE);
-  const identity = new IdentityHolder(tls);
-  const directory = new ManagerDirectory(record.nodeId, record.managers, systemRandom);
-  const clock = systemClock;
-
-  const advertised = splitHostPort(record.advertiseAddress, CONTROL_PORT);
-  const listening = splitHostPort(record.listenAddress, CONTROL_PORT);
-  const socketPath = managerSocket(flags);
-  const remotes = () =>
-    directory
-      .all()
-      .filter(({ nodeId }) => nodeId !== record.nodeId)
-      .map(({ address }) => address);
-  let firstMode: ManagerMode | undefined = mode;
-  const makeManager = () => {
-    // What was asked for counts once: a manager of a later promotion joins those there are then.
-    const begin = firstMode ?? { kind: 'run', remotes: remotes() };
-    firstMode = undefined;
-    return localManager({
-      argv: [process.execPath, ...process.execArgv, join(ROOT, 'manager/main.ts')],
-      pidFile: managerPidFile(flags),
-      start: {
-        nodeId: record.nodeId,
-        clusterId: record.clusterId,
-        stateDir: store.managerDir,
-        certificateDir: store.certificateDir,
-        socketPath,
-        listenAddress: record.listenAddress,
-        advertiseAddress: record.advertiseAddress,
-        raftListenAddress: joinHostPort(listening.host, RAFT_PORT),
-        raftAdvertiseAddress: joinHostPort(advertised.host, RAFT_PORT),
-      },
-      mode: begin,
-      identity,
-      unlockKey: () => store.unlockKey,
-      remotes,
-      clock,
-      log,
-    });
-  };
-
-  const host = describe(flags, record.dataPathAddress);
-  const description = () =>
-    NodeDescription.fromPartial({ ...host, tls: tlsFacts(identity.current()) });
-  const saved = async (fresh: TlsIdentity) => {
-    await store.saveIdentity(fresh);
-    return fresh;
-  };
-  const renew = async (signal: AbortSignal) =>
-    saved(await renewCertificate(identity.current(), directory.targets(), signal));
-  let side: MemberSide;
-  const { tasks, dataPlane } = hostWork(record, host, log, (taskId, status) =>
-    session.report({ taskId, status }),
-  );
-  const session = new AgentSession({
-    link: grpcManagerLink(identity),
-    managers: directory,
-    handler: MemberSide.handler(() => side),
-    clock,
-    random: systemRandom,
-    log: log.with({ part: 'session' }),
-    description: description(),
-    address: advertised.host,
-  });
-  identity.onChange(() => session.describe(description()));
-  const signals = new Signals({
-    measured: () => tasks.measured(),
-    reader: new ContainerReader(cgroupMounts(), flags.cgroupParent),
-    pidOf: async (id) => (await container.resolve(RUNTIME).get(id))?.state.pid || undefined,
-    meter: dataPlane,
-    send: (samples) => session.sample(samples),
-    clock,
-    log: log.with({ part: 'signals' }),
-  });
-  const publisher = new LogPublisher({
+/** What memberships need of the host, whoever begins or ends one. */
+function hostParts(): HostParts {
+  return {
+    flags: container.resolve(FLAGS),
     runtime: container.resolve(RUNTIME),
-    session,
-    nodeId: record.nodeId,
-    find: (taskId) => {
-      const containerId = tasks.containerOf(taskId);
-      const serviceId = tasks.task(taskId)?.serviceId;
-      return containerId === undefined || serviceId === undefined
-        ? undefined
-        : { containerId, serviceId };
-    },
-    log,
-  });
-  side = new MemberSide({
-    record,
-    makeManager,
-    clearManager: () => store.clearManager(),
-    lockBy: (key) => store.lockBy(key),
-    localTarget: `unix://${socketPath}`,
-    identity,
-    session,
-    managers: directory,
-    tasks,
-    dataPlane,
-    publishLogs: (change) => publisher.handle(change),
-    signals,
-    renew,
-    dismissed: () => {
-      container
-        .resolve(MEMBERSHIP)
-        .dismissed()
-        .catch((error) => log.error('cannot leave', { error: messageOf(error) }));
-    },
-    certificates: new CertificateKeeper({
-      identity,
-      life: ({ certificatePem }) => parseCertificate(certificatePem),
-      isIssuedBy: ({ certificatePem }, rootPem) => isIssuedByAny(certificatePem, rootPem),
-      renew,
-      trust: async (rootsPem) => {
-        const { certificatePem, keyPem } = identity.current();
-        return saved(createIdentity(certificatePem, keyPem, rootsPem));
-      },
-      clock,
-      random: systemRandom,
-      log,
-    }),
-    remember: (changed) => store.saveRecord(changed),
-    clock,
-    log,
-  });
-  await side.start();
-  return side;
+    images: container.resolve(IMAGES),
+    volumes: container.resolve(VOLUMES),
+    events: container.resolve(EVENTS),
+    health: container.resolve(HEALTH),
+    log: container.resolve(LOG),
+  };
 }
 
 async function main(): Promise<void> {
