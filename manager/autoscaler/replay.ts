@@ -1,6 +1,7 @@
 import type { AutoscaleSpec, ScaleRecord } from '../../shared/gen/shoal/v1/autoscale.ts';
 import { decide } from './decide.ts';
 import { decodeQuestion } from './kept-question.ts';
+import { inShort } from './records.ts';
 
 export type Replayed = Readonly<{
   record: ScaleRecord;
@@ -22,12 +23,8 @@ export function replay(
   return records.map((record): Replayed => {
     const question = decodeQuestion(record.inputJson);
     if (question === undefined) return { record, again: undefined, differs: ['input'] };
-    const again = decide(
-      spec ?? question.spec,
-      question.memory,
-      question.input,
-      record.atMs,
-    ).record;
+    const { memory, input } = question;
+    const again = inShort(decide(spec ?? question.spec, memory, input, record.atMs).record);
     const differs: Replayed['differs'][number][] = [];
     if (again.to !== record.to || again.from !== record.from) differs.push('to');
     if (again.reason !== record.reason) differs.push('reason');

@@ -14,6 +14,8 @@ import type { Judged, Where } from './autoscale-judged.ts';
 
 /** Each decision looks at all of them. */
 const MOST_METRICS = 16;
+/** Of a name that is made of a key or a stream: each record has it twice. */
+const MOST_NAME = 256;
 
 /** What a service is scaled by. */
 export function checkMetrics(judged: Judged, service: ServiceSpec, spec: AutoscaleSpec): void {
@@ -31,6 +33,12 @@ export function checkMetrics(judged: Judged, service: ServiceSpec, spec: Autosca
   const seen = new Set<string>();
   metrics.forEach((metric, index) => {
     const name = metricName(metric);
+    if (metric.name === '' && name.length > MOST_NAME) {
+      judged.wrong(
+        [`Metrics[${index}]`, metricKey(metrics, index)],
+        `needs a name of its own: what it reads makes one of ${name.length} characters, and at most ${MOST_NAME} are shown`,
+      );
+    }
     if (seen.has(name)) {
       judged.wrong(
         [`Metrics[${index}].Name`, metricKey(metrics, index)],

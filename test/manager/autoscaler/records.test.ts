@@ -58,3 +58,17 @@ test('another reason is told once a minute, and though the clock stepped back', 
   const told = (atMs: number) => worthRecording(last, { ...reason(atMs), reason: 'at-max' });
   t.deepEqual([159_999, 160_000, 99_000].map(told), [false, true, true]);
 });
+
+test('however much sources say, a log stays below what one object may have', (t) => {
+  const metrics = Array.from({ length: 16 }, (_, i) => ({
+    name: `m${i} ${'k'.repeat(250)}`,
+    error: 'refused '.repeat(100),
+  }));
+  const said = (atMs: number) =>
+    ScaleRecord.fromPartial({ ...change(atMs), metrics, message: 'cannot be read '.repeat(1_000) });
+  const records = all(Array.from({ length: 60 }, (_, i) => said(i)));
+  t.is(records.length, 50);
+  const bytes = records.reduce((sum, one) => sum + ScaleRecord.encode(one).finish().length, 0);
+  t.true(bytes < 900_000, String(bytes));
+  t.regex(records[0]?.message ?? '', /^cannot .*…$/);
+});

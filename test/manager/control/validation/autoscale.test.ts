@@ -97,6 +97,10 @@ const REFUSED: [Autoscale, RegExp, Spec?][] = [
   ],
   [{ max: 5, metrics: [list(), list()] }, /\.Name "redis-list jobs" is given twice/],
   [
+    { max: 5, metrics: [list({ key: 'k'.repeat(300) })] },
+    /^Autoscale\.Metrics\[0\] needs a name of its own/,
+  ],
+  [
     { max: 5, metrics: [requests] },
     /^Autoscale\.Metrics\[0\]\.Requests are counted on .* in no network and publishes no port/,
     { endpoint: {} },
