@@ -1,9 +1,12 @@
 import type { Service, ServiceSpec } from '../../shared/gen/shoal/v1/objects.ts';
+import { BY_HAND_HOLD_MS } from '../../shared/model/autoscale.ts';
 import {
   effectiveAutoscale,
   followsLoad,
   parseAutoscaleLabels,
 } from '../../shared/model/autoscale-labels.ts';
+
+const HELD_MINUTES = BY_HAND_HOLD_MS / 60_000;
 
 /**
  * What whoever declared the service should know of its scaling: words of other tools that mean something
@@ -43,7 +46,7 @@ function countWarning(
     return 'autoscaling is active, and paused by a count of 0: give another count to go on';
   }
   const within = asked === set ? '' : ` (${asked} is not within min and max)`;
-  return `autoscaling is active: the count is ${set} now${within}, and will follow the load; to choose it yourself switch autoscaling off`;
+  return `autoscaling is active: the count is ${set} now${within}, stays so for ${HELD_MINUTES} minutes, then follows the load again; to choose it yourself switch autoscaling off`;
 }
 
 function replicasOf(spec: ServiceSpec | undefined): number | undefined {

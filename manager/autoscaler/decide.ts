@@ -1,5 +1,5 @@
 import type { ScaleMemory } from '../../shared/gen/shoal/v1/autoscale.ts';
-import { withAutoscaleDefaults } from '../../shared/model/autoscale.ts';
+import { BY_HAND_HOLD_MS, withAutoscaleDefaults } from '../../shared/model/autoscale.ts';
 import { limitsAt } from './limits.ts';
 import { EMPTY_MEMORY, recall, remember, rememberEvent } from './memory.ts';
 import { clock, tasks } from './messages.ts';
@@ -7,9 +7,6 @@ import { readMetrics } from './readings.ts';
 import type { ScaleReason } from './reasons.ts';
 import type { Decide, Decision, DecisionInput } from './types.ts';
 import { type Wanted, want } from './wanted.ts';
-
-/** How long a count that an operator set is left alone, milliseconds. Longer: mode off, or min = max. */
-export const BY_HAND_HOLD_MS = 600_000;
 
 /**
  * What the count of a service should be, and why. Kubernetes' HPA v2 rules between one and many, KEDA's

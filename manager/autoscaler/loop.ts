@@ -263,12 +263,14 @@ export class AutoscaleLoop implements LoopBody {
 }
 
 function keep(
-  { id, isActive, stored }: WatchedService,
+  { id, isActive, stored, replicas: present }: WatchedService,
   { replicas, record, memory }: Decision,
   changes: boolean,
 ): StoreAction {
   const records = withRecord(stored?.records ?? [], record);
-  const setReplicas = changes ? replicas : isActive ? stored?.setReplicas : undefined;
+  // The count that it begins with is as if it had set it, so that another one is known as set by hand.
+  const before = stored?.setReplicas ?? (present > 0 ? present : undefined);
+  const setReplicas = changes ? replicas : isActive ? before : undefined;
   const object: Autoscaling = {
     id,
     meta: stored?.meta,

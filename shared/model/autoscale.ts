@@ -33,6 +33,9 @@ export const FAST_WINDOW_MS = 2_000;
 /** The longest fast window that a spec may ask for, milliseconds: shorter than the stable one. */
 export const FAST_WINDOW_MAX_MS = METRIC_WINDOW_MS - SAMPLE_INTERVAL_MS;
 
+/** How long a count that an operator set is left alone, milliseconds. Longer: mode off, or min = max. */
+export const BY_HAND_HOLD_MS = 600_000;
+
 /** Share of the reservation when a service names no metric (HPA: 0.8). */
 export const DEFAULT_CPU_UTILIZATION = 0.7;
 

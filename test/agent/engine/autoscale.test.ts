@@ -77,7 +77,7 @@ test.serial(
     t.regex(raised.json.Warnings?.[0] ?? '', /begins with 2 replicas, not 1/);
     t.is((await update('counted', (spec) => withReplicas(spec, 1))).json.Warnings, null);
     const scaled = await update('counted', (spec) => withReplicas(spec, 5));
-    t.regex(scaled.json.Warnings?.[0] ?? '', /the count is 5 now, and will follow the load/);
+    t.regex(scaled.json.Warnings?.[0] ?? '', /the count is 5 now, stays so for 10 minutes/);
     const beyond = await update('counted', (spec) => withReplicas(spec, 50));
     t.regex(beyond.json.Warnings?.[0] ?? '', /the count is 9 now \(50 is not within min and max\)/);
     const paused = await update('counted', (spec) => withReplicas(spec, 0));
@@ -89,7 +89,7 @@ test.serial(
     };
     await create('sleeper', { Autoscale: sleeper, Mode: { Replicated: { Replicas: 3 } } });
     const slept = await update('sleeper', (spec) => withReplicas(spec, 0));
-    t.regex(slept.json.Warnings?.[0] ?? '', /the count is 0 now, and will follow the load/);
+    t.regex(slept.json.Warnings?.[0] ?? '', /the count is 0 now, stays so for 10 minutes/);
   },
 );
 

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { BY_HAND_HOLD_MS } from '../../../manager/autoscaler/decide.ts';
+import { BY_HAND_HOLD_MS } from '../../../shared/model/autoscale.ts';
 import { type Answer, type Ask, ask, broken, cpu, list, NOW, requests, S } from './support/ask.ts';
 
 /** Facts of KEDA's way to none and back, and what keeps a decision from being written. */

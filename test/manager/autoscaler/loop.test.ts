@@ -135,6 +135,27 @@ test('recommend says what it would do and writes no count', async (t) => {
   );
 });
 
+test('a count that is set by hand is held, also before the autoscaler has set any', async (t) => {
+  const service = scaledService({ replicas: 1 });
+  const tasks = readyTasks(service, 1);
+  const it = await lead(t, [service], tasks);
+  const idle = async (seconds: number) => {
+    for (let second = 0; second < seconds; second++) {
+      it.sample(tasks, { cpuCores: 0 });
+      await it.clock.advance(1_000);
+    }
+  };
+  await idle(150);
+  const { spec } = it.service(service.id);
+  const scaled = { ...it.service(service.id), spec: spec && withReplicas(spec, 4) };
+  await it.writer.write([updateAction('service', scaled)]);
+  await idle(300);
+  t.is(it.replicas(service.id), 4);
+  t.is(it.stored(service.id)?.records.at(-1)?.reason, 'scaled-by-hand');
+  await idle(310);
+  t.is(it.replicas(service.id), 1);
+});
+
 test('a reason that stays the same is recorded once', async (t) => {
   const service = scaledService({ replicas: 2 });
   const tasks = readyTasks(service, 2);
