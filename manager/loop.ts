@@ -1,3 +1,4 @@
+import { backoffMs } from '../shared/backoff.ts';
 import { type Clock, sleep } from '../shared/clock.ts';
 import { type ErrorCode, isShoalError, messageOf } from '../shared/errors.ts';
 import { StoreAction } from '../shared/gen/shoal/v1/store.ts';
@@ -195,8 +196,7 @@ class Backoff {
       this.maxActions = Math.max(1, Math.floor(Math.min(this.maxActions, 1024) / 4));
     }
     const [firstMs, lastMs] = conflict ? [2, 250] : code === undefined ? [500, 30_000] : [20, 2000];
-    const spanMs = Math.min(lastMs, firstMs * 2 ** Math.min(this.failures - 1, 16));
-    return Math.ceil(spanMs * (0.5 + this.#random.next() / 2));
+    return backoffMs(this.failures, { firstMs, lastMs }, this.#random);
   }
 }
 

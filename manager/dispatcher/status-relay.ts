@@ -1,10 +1,11 @@
+import { backoffMs } from '../../shared/backoff.ts';
 import { type Clock, sleep } from '../../shared/clock.ts';
 import { messageOf, ShoalError } from '../../shared/errors.ts';
 import type { TaskStatusReport } from '../../shared/gen/shoal/v1/dispatcher.ts';
 import type { TaskStatusBatch } from '../../shared/gen/shoal/v1/peer.ts';
 import type { TaskStatusChange } from '../../shared/gen/shoal/v1/store.ts';
 import type { Log } from '../../shared/log.ts';
-import { type Random, randomInt } from '../../shared/random.ts';
+import type { Random } from '../../shared/random.ts';
 import type { ReadView } from '../store/types.ts';
 import { Bell } from './bell.ts';
 import type { DispatcherSession } from './session.ts';
@@ -20,8 +21,7 @@ const BATCH_PERIOD_MS = 80;
 const BATCH_MAX_CHANGES = 1_000;
 /** A node has some hundred tasks. One that reports more unsent ones than this is out of its mind. */
 const SESSION_MAX_CHANGES = 10_000;
-const RETRY_FIRST_MS = 100;
-const RETRY_LAST_MS = 2_000;
+const RETRY = { firstMs: 100, lastMs: 2_000 };
 
 export type StatusRelayDeps = Readonly<{
   view: ReadView;
@@ -93,10 +93,9 @@ export class StatusRelay {
         if (signal.aborted) return;
         this.#putBack(taken);
         failures += 1;
-        const spanMs = Math.min(RETRY_LAST_MS, RETRY_FIRST_MS * 2 ** Math.min(failures - 1, 8));
         const code = error instanceof ShoalError ? error.code : 'internal';
         log.debug('task statuses are not reported yet', { code, error: messageOf(error) });
-        await sleep(clock, randomInt(random, spanMs / 2, spanMs), signal).catch(() => undefined);
+        await sleep(clock, backoffMs(failures, RETRY, random), signal).catch(() => undefined);
         this.#bell.ring();
       }
     }

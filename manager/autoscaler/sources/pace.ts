@@ -1,3 +1,4 @@
+import { backoffMs } from '../../../shared/backoff.ts';
 import type { Random } from '../../../shared/random.ts';
 
 /** From one reading to the next. The decision comes once a second; half as many questions do a server no harm. */
@@ -13,8 +14,7 @@ export const RETRY_AT_MOST_MS = 30_000;
  */
 export function pauseAfter(failures: number, random: Random): number {
   if (failures === 0) return READ_EVERY_MS;
-  const spanMs = Math.min(RETRY_AT_MOST_MS, READ_EVERY_MS * 2 ** Math.min(failures - 1, 10));
-  return Math.ceil(spanMs * (0.5 + random.next() / 2));
+  return backoffMs(failures, { firstMs: READ_EVERY_MS, lastMs: RETRY_AT_MOST_MS }, random);
 }
 
 /** Before the first reading: so that all of a new leader's metrics do not come in the same millisecond. */
