@@ -15,10 +15,6 @@ export function splitHostPort(text: string, defaultPort: number): { host: string
   return { host, port };
 }
 
-export function joinHostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /**
  * The IP address to be reached at: an address, or the name of an interface that has one; empty chooses the
  * host's only address. Throws ShoalError `invalid-argument` in Docker's words when it cannot choose.

@@ -1,10 +1,10 @@
 import { messageOf } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { CONTROL_PORT } from '../../shared/manager-start.ts';
+import { joinHostPort } from '../../shared/model/host-port.ts';
 import {
   advertisedNow,
   type InterfaceAddress,
-  joinHostPort,
   resolveAdvertised,
   splitHostPort,
 } from './address.ts';

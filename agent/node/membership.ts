@@ -1,6 +1,7 @@
 import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
 import { BackupMessage, type ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
 import { CONTROL_PORT, DATA_PATH_PORT, type ManagerMode } from '../../shared/manager-start.ts';
+import { joinHostPort } from '../../shared/model/host-port.ts';
 import type { TlsIdentity } from '../../shared/pki/identity.ts';
 import { parseUnlockKey } from '../../shared/pki/unlock-key.ts';
 import type {
@@ -10,7 +11,7 @@ import type {
   NodeStanding,
   RestoreRequest,
 } from '../engine/types.ts';
-import { joinHostPort, splitHostPort } from './address.ts';
+import { splitHostPort } from './address.ts';
 import { type HostAddresses, whereAsked, whereNow } from './addresses.ts';
 import { readBackup } from './backup.ts';
 import { clusterSpec } from './init-spec.ts';

@@ -61,11 +61,6 @@ export function parseNatsUrls(text: string): NatsServer[] {
   });
 }
 
-/** How an address reads in a message. */
-export function showAddress({ host, port }: Address): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 function refuseCredentials(url: URL): void {
   if (url.username !== '' || url.password !== '') throw credentialsError();
 }

@@ -1,10 +1,5 @@
 import test from 'ava';
-import {
-  advertisedNow,
-  joinHostPort,
-  resolveAdvertised,
-  splitHostPort,
-} from '../../../agent/node/address.ts';
+import { advertisedNow, resolveAdvertised, splitHostPort } from '../../../agent/node/address.ts';
 
 const SPLIT: readonly [string, string, number][] = [
   ['', '', 2377],
@@ -27,11 +22,6 @@ for (const text of ['10.0.0.1:0', '10.0.0.1:70000', 'a:b', '[fd00::1]x']) {
     t.throws(() => splitHostPort(text, 2377), { message: /invalid address/ });
   });
 }
-
-test('joinHostPort() puts IPv6 addresses into brackets', (t) => {
-  t.is(joinHostPort('fd00::1', 1), '[fd00::1]:1');
-  t.is(joinHostPort('10.0.0.1', 1), '10.0.0.1:1');
-});
 
 const LO = { name: 'lo', address: '127.0.0.1', internal: true };
 const ETH0 = { name: 'eth0', address: '10.0.0.1', internal: false };

@@ -1,7 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { messageOf, ShoalError } from '../../../../shared/errors.ts';
 import type { SourceAuth } from '../../../../shared/gen/shoal/v1/autoscale.ts';
-import { type Address, type Dial, showAddress } from '../address.ts';
+import { joinHostPort } from '../../../../shared/model/host-port.ts';
+import type { Address, Dial } from '../address.ts';
 import { type Credentials, credentialsOf, hiddenOf, type SecretLookup } from '../credentials.ts';
 import { redact } from '../redact.ts';
 import { resolveAddress, type ServiceLookup } from '../resolve.ts';
@@ -63,7 +64,7 @@ export function sourceError(
   const hidden = credentials === undefined ? [] : hiddenOf(credentials);
   const said = redact(textOf(error), hidden);
   const more = hint === '' ? '' : ` (${hint})`;
-  return new ShoalError('unavailable', `${showAddress(where)}: ${said}${more}`);
+  return new ShoalError('unavailable', `${joinHostPort(where.host, where.port)}: ${said}${more}`);
 }
 
 /** Errors of a socket that tried several addresses have no message, only their code. */

@@ -2,7 +2,8 @@ import type { JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection as Client, ConnectionOptions } from '@nats-io/transport-node';
 import { messageOf, ShoalError } from '../../../../shared/errors.ts';
 import type { NatsMetric } from '../../../../shared/gen/shoal/v1/autoscale.ts';
-import { type Dial, type NatsServer, parseNatsUrls, showAddress } from '../address.ts';
+import { joinHostPort } from '../../../../shared/model/host-port.ts';
+import { type Dial, type NatsServer, parseNatsUrls } from '../address.ts';
 import type { Connection, Connections } from '../connections.ts';
 import type { Credentials } from '../credentials.ts';
 import type { Source } from '../follower.ts';
@@ -92,7 +93,7 @@ async function openNats(
     import('@nats-io/jetstream'),
   ]);
   const options: ConnectionOptions = {
-    servers: showAddress({ host, port }),
+    servers: joinHostPort(host, port),
     name: 'shoal-autoscaler',
     ...(username === '' ? {} : { user: username }),
     ...(password === '' ? {} : { pass: password }),

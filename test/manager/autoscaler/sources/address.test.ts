@@ -4,7 +4,6 @@ import {
   parseAddress,
   parseHttpUrl,
   parseNatsUrls,
-  showAddress,
 } from '../../../../manager/autoscaler/sources/address.ts';
 
 const ADDRESSES: readonly [string, string, number][] = [
@@ -76,9 +75,4 @@ test('NATS servers are separated by commas; tls only where it is said', (t) => {
   for (const url of ['http://a:1', 'nats://a:1/path', '', 'nats://a:1,,b']) {
     t.throws(() => parseNatsUrls(url), { code: 'invalid-argument' }, url);
   }
-});
-
-test('an address with colons is shown in brackets', (t) => {
-  t.is(showAddress({ host: '::1', port: 1 }), '[::1]:1');
-  t.is(showAddress({ host: 'redis', port: 1 }), 'redis:1');
 });
