@@ -1,3 +1,4 @@
+import { byteText } from '../shared/model/byte-text.ts';
 import { table } from './table.ts';
 import type { AutoscalingJson, ReadingJson, RecordJson } from './types.ts';
 
@@ -162,17 +163,15 @@ function bar(ratio: number): string {
   return `${'#'.repeat(full)}${'.'.repeat(BAR_CELLS - full)} ${Math.round(ratio * 100)}%`;
 }
 
-const BYTES = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
 /** In the unit that the metric is declared in. */
 export function quantity(value: number | undefined, name: string, effective: Effective): string {
   if (value === undefined) return '-';
   if (effective[name]?.endsWith('%')) return `${round(value * 100)}%`;
   switch (name) {
     case 'memory':
-      return bytes(value);
+      return byteText(value);
     case 'network':
-      return `${bytes(value)}/s`;
+      return `${byteText(value)}/s`;
     case 'requests':
     case 'connections':
       return `${round(value)}/s`;
@@ -184,16 +183,6 @@ export function quantity(value: number | undefined, name: string, effective: Eff
 }
 
 const round = (value: number) => Math.round(value * 10) / 10;
-
-function bytes(value: number): string {
-  let rest = value;
-  let unit = 0;
-  while (rest >= 1024 && unit < BYTES.length - 1) {
-    rest /= 1024;
-    unit++;
-  }
-  return `${round(rest)}${BYTES[unit]}`;
-}
 
 /** The time of day in UTC, as messages of the managers have it. */
 function timeOf(at: string): string {

@@ -1,3 +1,4 @@
+import { byteText } from '../../shared/model/byte-text.ts';
 import { unreachable } from '../../shared/unreachable.ts';
 import type { Read, Unit } from './readings.ts';
 
@@ -45,9 +46,9 @@ function quantity(value: number, unit: Unit): string {
     case 'cores':
       return `${round(value, 3)} cores`;
     case 'bytes':
-      return bytes(value);
+      return byteText(value, ' ');
     case 'bytes/s':
-      return `${bytes(value)}/s`;
+      return `${byteText(value, ' ')}/s`;
     case '/s':
       return `${round(value, 1)}/s`;
     case '':
@@ -55,17 +56,6 @@ function quantity(value: number, unit: Unit): string {
     default:
       return unreachable(unit);
   }
-}
-
-function bytes(value: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-  let index = 0;
-  let scaled = value;
-  while (scaled >= 1024 && index < units.length - 1) {
-    scaled /= 1024;
-    index++;
-  }
-  return `${round(scaled, 1)} ${units[index]}`;
 }
 
 function round(value: number, digits: number): number {
