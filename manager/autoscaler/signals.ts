@@ -93,7 +93,10 @@ export class SampleRing {
   }
 }
 
-/** What is absent, or cannot be. */
+/** An exbibyte. Sums of what no host can measure would be infinite, and so would be what is told of them. */
+const MOST = 2 ** 60;
+
+/** NaN for what is absent, or cannot be. */
 function sane(value: number | undefined): number {
-  return value !== undefined && Number.isFinite(value) && value >= 0 ? value : Number.NaN;
+  return value !== undefined && value >= 0 && value <= MOST ? value : Number.NaN;
 }
