@@ -1,5 +1,5 @@
 import type { WatchEvent } from '../../shared/gen/shoal/v1/control.ts';
-import type { Node, Service, StoreObject } from '../../shared/gen/shoal/v1/objects.ts';
+import type { Autoscaling, Node, Service, StoreObject } from '../../shared/gen/shoal/v1/objects.ts';
 import type { NewEvent } from './events.ts';
 import { availability } from './json/node.ts';
 import type { ObjectKind } from './types.ts';
@@ -11,14 +11,16 @@ export const WATCHED_KINDS: readonly ObjectKind[] = [
   'network',
   'secret',
   'config',
+  'autoscaling',
 ];
 
 /** A change of the store as an event; undefined for changes that Docker has no event for. */
 export function swarmEvent(change: WatchEvent): NewEvent | undefined {
   const kind = change.object?.kind ?? change.previous?.kind;
   if (kind === undefined) return undefined;
-  if (kind.$case === 'task' || kind.$case === 'cluster' || kind.$case === 'autoscaling')
-    return undefined;
+  if (kind.$case === 'task' || kind.$case === 'cluster') return undefined;
+  if (kind.$case === 'autoscaling')
+    return change.action === 'remove' ? undefined : scaled(kind.value);
   const name =
     kind.$case === 'node'
       ? (kind.value.description?.hostname ?? '')
@@ -28,6 +30,24 @@ export function swarmEvent(change: WatchEvent): NewEvent | undefined {
     action: change.action,
     actorId: kind.value.id,
     attributes: { name, ...differences(kind, change.previous?.kind) },
+  };
+}
+
+/** Docker has no event of it: why the autoscaler gave its service another count. */
+function scaled({ id, serviceName, records }: Autoscaling): NewEvent | undefined {
+  const last = records.at(-1);
+  if (last === undefined || last.held || last.from === last.to) return undefined;
+  return {
+    type: 'service',
+    action: 'scale',
+    actorId: id,
+    attributes: {
+      name: serviceName,
+      'replicas.old': String(last.from),
+      'replicas.new': String(last.to),
+      reason: last.reason,
+      message: last.message,
+    },
   };
 }
 

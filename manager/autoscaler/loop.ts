@@ -263,7 +263,7 @@ export class AutoscaleLoop implements LoopBody {
 }
 
 function keep(
-  { id, isActive, stored, replicas: present }: WatchedService,
+  { id, isActive, stored, replicas: present, service }: WatchedService,
   { replicas, record, memory }: Decision,
   changes: boolean,
 ): StoreAction {
@@ -277,6 +277,7 @@ function keep(
     records,
     memory,
     ...(setReplicas === undefined ? {} : { setReplicas }),
+    serviceName: service.spec?.name ?? '',
   };
   return stored === undefined
     ? createAction('autoscaling', object)

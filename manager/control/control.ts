@@ -23,7 +23,7 @@ import { clusterInfo, updateCluster } from './cluster.ts';
 import type { ControlDeps } from './deps.ts';
 import { EncodedObjects, encodeEntry } from './encoded-objects.ts';
 import { createFile, removeFile, updateFile } from './files.ts';
-import { find, type Kind, parseKind } from './find.ts';
+import { find, type Kind, parseKind, parseWatchedKind } from './find.ts';
 import { countTasks, listObjects } from './list.ts';
 import { createNetwork, removeNetwork } from './networks.ts';
 import { removeNode, updateNode, withManagerState } from './nodes.ts';
@@ -236,7 +236,7 @@ export class Control {
   watch(request: WatchRequest, signal: AbortSignal): AsyncIterable<WatchChunk> {
     const { sinceMs, afterIndex } = request;
     const { store } = this.#deps;
-    const wanted = new Set(request.kinds.map(parseKind));
+    const wanted = new Set<string>(request.kinds.map(parseWatchedKind));
     if (afterIndex > 0) return this.#resumed(afterIndex, wanted, signal);
     const past = sinceMs > 0 ? this.#recent.since(sinceMs) : [];
     return this.#sincePresent(past, store.index, store.watch({ signal }), wanted);

@@ -6,10 +6,22 @@ import { invalid, notFound } from './refuse.ts';
 const KINDS = ['node', 'service', 'task', 'network', 'secret', 'config'] as const;
 export type Kind = (typeof KINDS)[number];
 
+/** What a watch may tell beside them. */
+const WATCHED_KINDS = [...KINDS, 'autoscaling'] as const;
+type WatchedKind = (typeof WATCHED_KINDS)[number];
+
+export function parseWatchedKind(word: string): WatchedKind {
+  return oneOf(word, WATCHED_KINDS);
+}
+
 export function parseKind(word: string): Kind {
-  const kind = KINDS.find((one) => one === word);
+  return oneOf(word, KINDS);
+}
+
+function oneOf<K extends string>(word: string, kinds: readonly K[]): K {
+  const kind = kinds.find((one) => one === word);
   if (kind === undefined) {
-    throw invalid(`kind ${JSON.stringify(word)} is unknown: expected one of ${KINDS.join(', ')}`);
+    throw invalid(`kind ${JSON.stringify(word)} is unknown: expected one of ${kinds.join(', ')}`);
   }
   return kind;
 }

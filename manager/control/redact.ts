@@ -1,4 +1,5 @@
 import type {
+  Autoscaling,
   Cluster,
   Service,
   ServiceSpec,
@@ -9,7 +10,7 @@ import type {
 
 /**
  * What may leave the managers: no secret's data, no registry credentials, no signing key and no
- * token. Objects without any of them come back as they are.
+ * token, of decisions the last one. Objects without any of them come back as they are.
  */
 export function redact(object: StoreObject): StoreObject {
   const { kind } = object;
@@ -26,9 +27,17 @@ export function redact(object: StoreObject): StoreObject {
       return { kind: { $case: 'task', value: redactTask(kind.value) } };
     case 'cluster':
       return { kind: { $case: 'cluster', value: redactCluster(kind.value) } };
+    case 'autoscaling':
+      return { kind: { $case: 'autoscaling', value: lastOnly(kind.value) } };
     default:
       return object;
   }
+}
+
+/** Who follows the decisions is told each; the whole log is asked for by a call of its own. */
+function lastOnly(scaling: Autoscaling): Autoscaling {
+  const records = scaling.records.slice(-1).map((record) => ({ ...record, inputJson: '' }));
+  return { ...scaling, records, memory: undefined };
 }
 
 export function redactCluster(cluster: Cluster): Cluster {

@@ -16,12 +16,15 @@ import { swarmEvent } from '../../../agent/engine/swarm-events.ts';
 import { parseTime } from '../../../agent/engine/times.ts';
 import { splitVersion } from '../../../agent/engine/version.ts';
 import { type ErrorCode, ShoalError } from '../../../shared/errors.ts';
+import type { ScaleRecord } from '../../../shared/gen/shoal/v1/autoscale.ts';
 import { LogMessage } from '../../../shared/gen/shoal/v1/logs.ts';
+import { Autoscaling } from '../../../shared/gen/shoal/v1/objects.ts';
 import { parseDuration } from '../../../shared/model/duration.ts';
 import { EXEC } from '../../support/container-config.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { nodeFixture, serviceFixture } from '../../support/objects.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
+import type { MessageInitShape } from '../../support/types.ts';
 
 // ---- versions, routes, queries ------------------------------------------------------------------
 
@@ -248,6 +251,42 @@ test('swarmEvent() tells what changed of a service and of a node', (t) => {
     })?.attributes,
     { 'state.new': 'down', 'state.old': 'ready' },
   );
+});
+
+test('swarmEvent() tells why a service was scaled, and not why it was not', (t) => {
+  const record = {
+    from: 1,
+    to: 3,
+    reason: 'above-target',
+    message: 'cpu at 210 % of 70 %: 1 -> 3',
+  };
+  const told = (records: MessageInitShape<typeof ScaleRecord>[], action = 'update') =>
+    swarmEvent({
+      action,
+      object: {
+        kind: {
+          $case: 'autoscaling',
+          value: Autoscaling.fromPartial({ id: 's1', serviceName: 'web', records }),
+        },
+      },
+      previous: undefined,
+    });
+  t.deepEqual(told([record]), {
+    type: 'service',
+    action: 'scale',
+    actorId: 's1',
+    attributes: {
+      name: 'web',
+      'replicas.old': '1',
+      'replicas.new': '3',
+      reason: 'above-target',
+      message: 'cpu at 210 % of 70 %: 1 -> 3',
+    },
+  });
+  t.is(told([record, { from: 3, to: 3, reason: 'at-max' }]), undefined);
+  t.is(told([{ ...record, held: true }]), undefined);
+  t.is(told([record], 'remove'), undefined);
+  t.is(told([]), undefined);
 });
 
 // ---- small ones -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ import { decide } from '../../../manager/autoscaler/decide.ts';
 import type { Decide, DecisionInput } from '../../../manager/autoscaler/types.ts';
 import { removeAction, updateAction } from '../../../manager/store/tables.ts';
 import { NotLeaderError, ShoalError } from '../../../shared/errors.ts';
-import { TaskState } from '../../../shared/gen/shoal/v1/objects.ts';
+import { Autoscaling, TaskState } from '../../../shared/gen/shoal/v1/objects.ts';
 import { taskOf } from '../../support/objects.ts';
 import { storeFixture } from '../../support/store.ts';
 import { lead, readyTasks, scaledService, withReplicas } from './leading.ts';
@@ -386,7 +386,9 @@ test('what was kept goes with the service, and when scaling is switched off', as
     {
       action: {
         $case: 'create',
-        value: { kind: { $case: 'autoscaling', value: autoscaling(left) } },
+        value: {
+          kind: { $case: 'autoscaling', value: Autoscaling.fromPartial({ id: left, memory: {} }) },
+        },
       },
     },
   ]);
@@ -394,16 +396,6 @@ test('what was kept goes with the service, and when scaling is switched off', as
   await second.clock.advance(100);
   t.is(second.stored(left), undefined);
 });
-
-function autoscaling(id: string) {
-  const memory = { recommendations: [], events: [], activeAtMs: 0, fastSinceMs: 0, fastMost: 0 };
-  return {
-    id,
-    meta: undefined,
-    records: [],
-    memory: { ...memory, handSinceMs: 0, handReplicas: 0 },
-  };
-}
 
 test('a count that an operator set is held and told of', async (t) => {
   const service = scaledService({ replicas: 12 });

@@ -456,7 +456,11 @@ export interface Autoscaling {
     | ScaleMemory
     | undefined;
   /** What the autoscaler set last: another count in the service's spec was set by hand. Absent: it set none yet. */
-  setReplicas?: number | undefined;
+  setReplicas?:
+    | number
+    | undefined;
+  /** The service's name, for events. */
+  serviceName: string;
 }
 
 export interface NodeSpec {
@@ -5184,7 +5188,7 @@ export const Service: MessageFns<Service> = {
 };
 
 function createBaseAutoscaling(): Autoscaling {
-  return { id: "", meta: undefined, records: [], memory: undefined, setReplicas: undefined };
+  return { id: "", meta: undefined, records: [], memory: undefined, setReplicas: undefined, serviceName: "" };
 }
 
 export const Autoscaling: MessageFns<Autoscaling> = {
@@ -5203,6 +5207,9 @@ export const Autoscaling: MessageFns<Autoscaling> = {
     }
     if (message.setReplicas !== undefined) {
       writer.uint32(40).int64(message.setReplicas);
+    }
+    if (message.serviceName !== "") {
+      writer.uint32(50).string(message.serviceName);
     }
     return writer;
   },
@@ -5260,6 +5267,14 @@ export const Autoscaling: MessageFns<Autoscaling> = {
             message.setReplicas = longToNumber(reader.int64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.serviceName = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5284,6 +5299,7 @@ export const Autoscaling: MessageFns<Autoscaling> = {
       ? ScaleMemory.fromPartial(object.memory)
       : undefined;
     message.setReplicas = object.setReplicas ?? undefined;
+    message.serviceName = object.serviceName ?? "";
     return message;
   },
 };
