@@ -1,8 +1,8 @@
 import type { ScaleMemory } from '../../shared/gen/shoal/v1/autoscale.ts';
 import { BY_HAND_HOLD_MS, withAutoscaleDefaults } from '../../shared/model/autoscale.ts';
+import { clock, tasks } from './figures.ts';
 import { limitsAt } from './limits.ts';
 import { EMPTY_MEMORY, recall, remember, rememberEvent } from './memory.ts';
-import { clock, tasks } from './messages.ts';
 import { readMetrics } from './readings.ts';
 import type { ScaleReason } from './reasons.ts';
 import type { Decide, Decision, DecisionInput } from './types.ts';

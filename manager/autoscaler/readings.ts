@@ -1,6 +1,7 @@
 import type { AutoscaleMetric, MetricReading } from '../../shared/gen/shoal/v1/autoscale.ts';
 import { type FilledAutoscaleSpec, metricName } from '../../shared/model/autoscale.ts';
 import { nsToMs } from '../../shared/model/units.ts';
+import { tasks, type Unit } from './figures.ts';
 import {
   floor,
   type Proposal,
@@ -10,9 +11,6 @@ import {
   type Tolerance,
 } from './ratio.ts';
 import type { DecisionInput, MetricInput, TaskView, Windowed } from './types.ts';
-
-/** How a metric's numbers are written for people. */
-export type Unit = 'percent' | 'cores' | 'bytes' | 'bytes/s' | '/s' | '';
 
 /** One metric in one decision: what goes into the record, and what the decision needs beside it. */
 export type Read = Readonly<{
@@ -284,8 +282,4 @@ function toleranceOf(rules: FilledAutoscaleSpec): Tolerance {
 /** No load is negative or infinite: such a number is a broken reading. */
 function isLoad(value: number | undefined): value is number {
   return value !== undefined && value >= 0 && value < Infinity;
-}
-
-function tasks(count: number): string {
-  return count === 1 ? '1 task' : `${count} tasks`;
 }

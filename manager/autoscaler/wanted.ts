@@ -1,8 +1,9 @@
 import type { ScaleMemory } from '../../shared/gen/shoal/v1/autoscale.ts';
 import { type FilledAutoscaleSpec, METRIC_WINDOW_MS } from '../../shared/model/autoscale.ts';
 import { nsToMs } from '../../shared/model/units.ts';
+import { clock, dayAndClock, percent, tasks } from './figures.ts';
 import type { Limits } from './limits.ts';
-import { clock, dayAndClock, loadPhrase, loadSentence, percent, tasks } from './messages.ts';
+import { loadPhrase, loadSentence } from './messages.ts';
 import { downLimit, upLimit } from './rates.ts';
 import { withinTolerance } from './ratio.ts';
 import type { Read } from './readings.ts';
