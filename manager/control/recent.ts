@@ -3,8 +3,8 @@ import type { Change, WatchableStore } from '../store/types.ts';
 /** As many as Docker keeps of its own; some MiB at most, since no file's content is kept. */
 const KEPT_CHANGES = 256;
 const NO_DATA = Buffer.alloc(0);
-/** There is no event of these; a log of decisions that grows each few seconds would drive out those there are. */
-const UNTOLD: ReadonlySet<string> = new Set(['task', 'cluster', 'autoscaling']);
+/** There is no event of these. */
+const UNTOLD: ReadonlySet<string> = new Set(['task', 'cluster']);
 
 export type RecentChange = Readonly<{
   index: number;
@@ -25,7 +25,7 @@ export class RecentChanges {
     store.onCommit(({ index, atMs, changes }) => {
       if (atMs === undefined) return;
       for (const change of changes) {
-        if (UNTOLD.has(change.table)) continue;
+        if (UNTOLD.has(change.table) || isDecisionWithoutChange(change)) continue;
         this.#kept.push({ index, atMs, change: light(change) });
       }
       if (this.#kept.length > KEPT_CHANGES) this.#kept.splice(0, this.#kept.length - KEPT_CHANGES);
@@ -38,13 +38,24 @@ export class RecentChanges {
   }
 }
 
-/** Without what files hold: 256 configs of a megabyte each would be kept for nothing. */
+/** Of these there is no event either, and a log that grows each few seconds would drive out those there are. */
+function isDecisionWithoutChange(change: Change): boolean {
+  if (change.table !== 'autoscaling') return false;
+  const last = change.object.records.at(-1);
+  return change.action === 'remove' || last === undefined || last.held || last.from === last.to;
+}
+
+/** Without what files hold: 256 configs of a megabyte each would be kept for nothing. Of a log its newest record. */
 function light(change: Change): Change {
   if (change.table === 'secret') {
     return { ...change, object: withoutData(change.object), previous: undefined };
   }
   if (change.table === 'config') {
     return { ...change, object: withoutData(change.object), previous: undefined };
+  }
+  if (change.table === 'autoscaling') {
+    const records = change.object.records.slice(-1).map((last) => ({ ...last, inputJson: '' }));
+    return { ...change, object: { ...change.object, records }, previous: undefined };
   }
   return change;
 }

@@ -57,16 +57,24 @@ test('what a file holds is not kept alive', (t) => {
   t.is(kept?.change.table === 'config' && kept.change.object.spec?.name, 'conf');
 });
 
-test('what the autoscaler decides drives out no event', (t) => {
+test('of decisions those that changed a count are kept, and nothing of the log before', (t) => {
   const store = new Commits();
   const recent = new RecentChanges(store);
-  const object = Autoscaling.fromPartial({ id: 'web' });
+  const decided = (to: number): Change => {
+    const record = { from: 2, to, inputJson: '{}' };
+    const object = Autoscaling.fromPartial({ id: 'web', records: [record, record] });
+    return { action: 'update', table: 'autoscaling', object, previous: object };
+  };
   store.tell(1, [created()], 10);
-  for (let index = 2; index <= 300; index++) {
-    store.tell(index, [{ action: 'update', table: 'autoscaling', object, previous: object }], 10);
-  }
+  for (let index = 2; index <= 300; index++) store.tell(index, [decided(2)], 10);
+  store.tell(301, [decided(4)], 10);
+  const [service, scaled, ...others] = recent.since(0).map(({ change }) => change);
+  t.is(service?.table, 'service');
+  t.true(scaled?.table === 'autoscaling' && scaled.previous === undefined);
+  const records = scaled?.table === 'autoscaling' ? scaled.object.records : [];
   t.deepEqual(
-    recent.since(0).map(({ change }) => change.table),
-    ['service'],
+    records.map(({ to, inputJson }) => [to, inputJson]),
+    [[4, '']],
   );
+  t.deepEqual(others, []);
 });
