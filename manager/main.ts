@@ -251,6 +251,7 @@ async function main(): Promise<void> {
     folder,
     ...(kek === undefined ? {} : { kek }),
     listen: start.raftListenAddress,
+    advertise: start.raftAdvertiseAddress,
     identity,
     start: await beginning(start, folder, identity, log, stop.signal),
     stateMachine: store,

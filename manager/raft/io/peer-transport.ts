@@ -21,6 +21,8 @@ const SNAPSHOT_PATIENCE_MS = 30_000;
 export type PeerTransportOptions = Readonly<{
   /** host:port to listen on; port 0 takes a free one. */
   listen: string;
+  /** host:port where others reach this member now; undefined: where its group has it. */
+  advertise?: string | undefined;
   identity: IdentitySource;
   log: Log;
 }>;
@@ -48,6 +50,11 @@ export class TlsPeerTransport implements PeerTransport {
    * was away, and without an answer it could never bring this node up to date. Oldest first.
    */
   readonly #introduced = new Map<RaftId, RaftMember>();
+  /**
+   * Members that say they are elsewhere than the group has them. The group learns it by an entry, for which it may need
+   * just this member.
+   */
+  readonly #moved = new Map<RaftId, string>();
   #self: RaftId | undefined;
   #events: TransportEvents | undefined;
   #ping: NodeJS.Timeout | undefined;
@@ -117,11 +124,21 @@ export class TlsPeerTransport implements PeerTransport {
   setPeers(peers: ReadonlyMap<RaftId, RaftMember>): void {
     this.#peers = peers;
     for (const id of peers.keys()) this.#introduced.delete(id);
+    for (const [id, address] of this.#moved) {
+      const member = peers.get(id);
+      if (member === undefined || member.raftAddress === address) this.#moved.delete(id);
+    }
     this.#connectAll();
   }
 
   #introduce(raftId: RaftId, nodeId: string, raftAddress: string): void {
-    if (this.#peers.has(raftId)) return;
+    const member = this.#peers.get(raftId);
+    if (member !== undefined) {
+      if (member.raftAddress === raftAddress) this.#moved.delete(raftId);
+      else if (member.nodeId === nodeId) this.#moved.set(raftId, raftAddress);
+      this.#connectAll();
+      return;
+    }
     this.#introduced.delete(raftId);
     this.#introduced.set(raftId, { raftId, nodeId, address: '', raftAddress });
     for (const oldest of this.#introduced.keys()) {
@@ -156,7 +173,8 @@ export class TlsPeerTransport implements PeerTransport {
 
   #connectAll(): void {
     if (this.#events === undefined || this.#stop.signal.aborted) return;
-    for (const [id, member] of [...this.#introduced, ...this.#peers]) {
+    for (const [id, known] of [...this.#introduced, ...this.#peers]) {
+      const member = this.#whereItIs(id, known);
       if (id === this.#self || member.raftAddress === '') continue;
       clearTimeout(this.#partings.get(id));
       this.#partings.delete(id);
@@ -182,7 +200,7 @@ export class TlsPeerTransport implements PeerTransport {
       self: this.#ownId(),
       peer,
       member,
-      ownAddress: () => this.#peers.get(this.#ownId())?.raftAddress,
+      ownAddress: () => this.#options.advertise ?? this.#peers.get(this.#ownId())?.raftAddress,
       identity,
       log,
       // Later: the core must not be called from within its own output.
@@ -192,8 +210,9 @@ export class TlsPeerTransport implements PeerTransport {
   }
 
   async #stream(message: SnapshotRequest, body: SnapshotBody): Promise<void> {
-    const member = this.#peers.get(message.to);
-    if (member === undefined) throw new Error('its address is not known');
+    const known = this.#peers.get(message.to);
+    if (known === undefined) throw new Error('its address is not known');
+    const member = this.#whereItIs(message.to, known);
     const { identity } = this.#options;
     const connection = connectTo(
       { identity, member },
@@ -225,6 +244,11 @@ export class TlsPeerTransport implements PeerTransport {
       this.#stop.signal.removeEventListener('abort', stop);
       socket.destroy();
     }
+  }
+
+  #whereItIs(id: RaftId, member: RaftMember): RaftMember {
+    const raftAddress = this.#moved.get(id);
+    return raftAddress === undefined ? member : { ...member, raftAddress };
   }
 
   #ownId(): RaftId {

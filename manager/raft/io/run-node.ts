@@ -12,6 +12,7 @@ export type RunOptions = Readonly<{
   /** What opens a log that locks itself. */
   kek: Uint8Array | undefined;
   listen: string;
+  advertise: string | undefined;
   config: NodeConfig;
   identity: IdentitySource;
   log: Log;
@@ -26,8 +27,8 @@ export async function runNode(
   const storage = openLog(options.folder, options.kek);
   let transport: TlsPeerTransport | undefined;
   try {
-    const { listen, identity, log, config } = options;
-    transport = new TlsPeerTransport({ listen, identity, log });
+    const { listen, advertise, identity, log, config } = options;
+    transport = new TlsPeerTransport({ listen, advertise, identity, log });
     await transport.listen();
     const node = new RaftNode(config, {
       storage,

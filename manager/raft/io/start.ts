@@ -25,6 +25,8 @@ export type ConsensusOptions = Readonly<{
   kek?: Uint8Array;
   /** host:port for the links of other members; usually 0.0.0.0:7946. */
   listen: string;
+  /** host:port where others reach this member now; undefined: where its group has it. */
+  advertise?: string;
   identity: IdentitySource;
   start: ConsensusStart;
   stateMachine: StateMachine;
@@ -42,6 +44,7 @@ export type WorkerInput = Readonly<{
   folder: string;
   kek: Uint8Array | undefined;
   listen: string;
+  advertise: string | undefined;
   identity: TlsIdentity;
   config: NodeConfig;
   logLevel: LogLevel;
@@ -64,6 +67,7 @@ export async function startWorkerConsensus(options: ConsensusOptions): Promise<C
     folder: options.folder,
     kek: options.kek,
     listen: options.listen,
+    advertise: options.advertise,
     identity: options.identity.current(),
     config: configOf(options),
     logLevel: options.logLevel ?? 'info',
@@ -110,6 +114,7 @@ export async function startInlineConsensus(options: ConsensusOptions): Promise<C
       folder: options.folder,
       kek: options.kek,
       listen: options.listen,
+      advertise: options.advertise,
       config: configOf(options),
       identity: options.identity,
       log: options.log,

@@ -28,6 +28,7 @@ try {
       folder: input.folder,
       kek: input.kek,
       listen: input.listen,
+      advertise: input.advertise,
       config: input.config,
       identity,
       log: consoleLog(input.logLevel, { part: 'raft' }),

@@ -348,6 +348,45 @@ test('a root that is dropped ends the links of its certificates, and a new certi
   t.false([...commits(a.ear), ...commits(b.ear)].includes(2));
 });
 
+test('a member that moved says where it is, and is reached there before its group knows', async (t) => {
+  const [a, b] = [await end(t.context), await end(t.context)];
+  introduce(a, b);
+  tell(a, b, 1);
+  await until('it is heard', () => commits(b.ear).includes(1));
+  await b.transport.close();
+
+  const port = await freePort();
+  const raftAddress = `127.0.0.1:${port}`;
+  const { identity } = b;
+  const moved = new TlsPeerTransport({
+    listen: raftAddress,
+    advertise: raftAddress,
+    identity,
+    log: silentLog,
+  });
+  t.context.close.push(() => moved.close());
+  await moved.listen();
+  const ear = new Ear();
+  // Both know the old address only.
+  moved.setPeers(new Map([a, b].map(({ id, member }) => [id, member])));
+  moved.start(b.id, ear);
+  await until('it is heard where it is', () => {
+    tell(a, b, 2);
+    return commits(ear).includes(2);
+  });
+  // The group knows it now: nothing changes.
+  const there = { ...b.member, raftAddress };
+  a.transport.setPeers(
+    new Map([
+      [a.id, a.member],
+      [b.id, there],
+    ]),
+  );
+  tell(a, b, 3);
+  await until('it is heard on the same link', () => commits(ear).includes(3));
+  t.pass();
+});
+
 test('nonsense on the port closes that connection and nothing else', async (t) => {
   const [a, b] = [await end(t.context), await end(t.context)];
   introduce(a, b);
