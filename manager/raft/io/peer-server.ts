@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { messageOf, ShoalError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
@@ -40,6 +41,9 @@ export class PeerServer {
   readonly #log: Log;
   readonly #server: Server;
   readonly #sockets = new Set<TLSSocket>();
+  /** All that are open below TLS, those in the middle of their handshake too: the server's end waits for each. */
+  readonly #connections = new Set<Socket>();
+  #isClosing = false;
   readonly #stopFollowing: () => void;
   #ports: ServerPorts | undefined;
   constructor(identity: IdentitySource, log: Log) {
@@ -55,6 +59,10 @@ export class PeerServer {
       (socket) => this.#accept(socket),
     );
     this.#server.maxConnections = MAX_CONNECTIONS;
+    this.#server.on('connection', (connection: Socket) => {
+      this.#connections.add(connection);
+      connection.once('close', () => this.#connections.delete(connection));
+    });
     this.#server.on('tlsClientError', (error, socket) => {
       log.debug('a TLS handshake failed', {
         peer: socket.remoteAddress,
@@ -90,7 +98,9 @@ export class PeerServer {
 
   close(): Promise<void> {
     this.#stopFollowing();
+    this.#isClosing = true;
     for (const socket of this.#sockets) socket.destroy();
+    for (const connection of this.#connections) connection.destroy();
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
     });
@@ -104,7 +114,7 @@ export class PeerServer {
     });
     socket.setNoDelay(true);
     const ports = this.#ports;
-    if (ports === undefined) socket.destroy();
+    if (ports === undefined || this.#isClosing) socket.destroy();
     else new Incoming(socket, ports, this.#identity.current());
   }
 }

@@ -1,8 +1,15 @@
+import { once } from 'node:events';
 import { createServer, type Server, type Socket, connect as tcpConnect } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import anyTest, { type TestFn } from 'ava';
 import { encodeMessage } from '../../../../manager/raft/codec.ts';
-import { encodeFrames, encodeHello, FRAME, FrameReader } from '../../../../manager/raft/frames.ts';
+import {
+  encodeFrames,
+  encodeHello,
+  FRAME,
+  FrameReader,
+  parseAddress,
+} from '../../../../manager/raft/frames.ts';
 import { TlsPeerTransport } from '../../../../manager/raft/io/peer-transport.ts';
 import type { SnapshotSink, TransportEvents } from '../../../../manager/raft/ports.ts';
 import type {
@@ -320,6 +327,20 @@ test('a link that goes silent without an end is given up, so that a healed netwo
     tell(a, b, 2);
     return commits(b.ear).includes(2);
   });
+  t.pass();
+});
+
+test('a transport that closes waits for no handshake', async (t) => {
+  const a = await end(t.context);
+  introduce(a);
+  const { port } = parseAddress(a.member.raftAddress);
+  const silent = tcpConnect({ host: '127.0.0.1', port });
+  t.context.close.push(async () => silent.destroy());
+  const gone = once(silent, 'close');
+  await once(silent, 'connect');
+  await new Promise((resolve) => setTimeout(resolve, 50)); // the server has it too
+  await a.transport.close();
+  await gone;
   t.pass();
 });
 
