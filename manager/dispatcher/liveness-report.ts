@@ -119,12 +119,14 @@ export class LivenessReport {
         description: isNews ? description : undefined,
         silentMs: Math.round(clock.monotonicMs() - session.lastHeardMs),
         appliedRevision: session.appliedRevision(store.index),
+        vouched: false,
       });
     }
     const own = this.#ownAgent;
     if (own && clock.monotonicMs() < own.untilMs && !this.#deps.hasSession(nodeId)) {
       const { address } = own;
-      sessions.push({ nodeId, address, description: undefined, silentMs: 0, appliedRevision: 0 });
+      const vouched = { silentMs: 0, appliedRevision: 0, vouched: true };
+      sessions.push({ nodeId, address, description: undefined, ...vouched });
     }
     const told = () => {
       for (const id of departed) this.#departed.delete(id);

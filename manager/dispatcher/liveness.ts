@@ -97,7 +97,11 @@ export class Liveness {
     const seen = this.#seen(session.nodeId, nowMs);
     const known = seen.heard;
     // Two managers name a node for a while, when it changed sides and its old stream is not known dead.
-    if (known !== undefined && known.managerId !== managerId && atMs <= known.atMs) return false;
+    if (known !== undefined && known.managerId !== managerId) {
+      // A session counts for more than the word of a manager that has lost it, however new that is.
+      if (session.vouched) return false;
+      if (!known.session.vouched && atMs <= known.atMs) return false;
+    }
     if (seen.departedAtMs !== undefined && atMs <= seen.departedAtMs) return false;
     seen.departedAtMs = undefined;
     seen.heard = { atMs: Math.max(atMs, known?.atMs ?? atMs), managerId, session };

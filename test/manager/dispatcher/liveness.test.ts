@@ -268,3 +268,34 @@ test('the down message names the host and its silence', (t) => {
   const [change] = liveness.decide(store, PERIOD_MS, 3_000).changes;
   t.is(change?.status.message, 'heartbeat failure for node host-n1: not heard for 3000 ms');
 });
+
+test('what a node says by its session is not lost to a manager that vouches for it', (t) => {
+  const store = storeOf({ n1: NodeState.READY });
+  const liveness = new Liveness();
+  const vouch = (atMs: number) =>
+    liveness.digest(
+      LivenessDigest.fromPartial({
+        managerId: 'n1',
+        sessions: [{ nodeId: 'n1', address: '10.0.0.1', vouched: true }],
+      }),
+      store,
+      atMs,
+    );
+  const says = (hostname: string, atMs: number) =>
+    liveness.digest(
+      LivenessDigest.fromPartial({
+        managerId: 'm2',
+        sessions: [{ nodeId: 'n1', address: '10.0.0.1', silentMs: 200, description: { hostname } }],
+      }),
+      store,
+      atMs,
+    );
+  const decided = (atMs: number) =>
+    liveness.decide(store, PERIOD_MS, atMs).changes.map((change) => change.description?.hostname);
+  vouch(0);
+  t.true(says('first', 100));
+  t.deepEqual(decided(100), ['first']);
+  vouch(500);
+  t.true(says('second', 600));
+  t.deepEqual(decided(600), ['second']);
+});

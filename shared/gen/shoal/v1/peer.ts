@@ -69,6 +69,8 @@ export interface NodeSession {
   /** Milliseconds since the agent was heard last. */
   silentMs: number;
   appliedRevision: number;
+  /** No session: the manager's own host, whose agent has just ended one and is believed to be starting again. */
+  vouched: boolean;
 }
 
 export interface LivenessDigest {
@@ -558,7 +560,7 @@ export const TaskStatusBatchResponse: MessageFns<TaskStatusBatchResponse> = {
 };
 
 function createBaseNodeSession(): NodeSession {
-  return { nodeId: "", address: "", description: undefined, silentMs: 0, appliedRevision: 0 };
+  return { nodeId: "", address: "", description: undefined, silentMs: 0, appliedRevision: 0, vouched: false };
 }
 
 export const NodeSession: MessageFns<NodeSession> = {
@@ -577,6 +579,9 @@ export const NodeSession: MessageFns<NodeSession> = {
     }
     if (message.appliedRevision !== 0) {
       writer.uint32(40).int64(message.appliedRevision);
+    }
+    if (message.vouched !== false) {
+      writer.uint32(48).bool(message.vouched);
     }
     return writer;
   },
@@ -634,6 +639,14 @@ export const NodeSession: MessageFns<NodeSession> = {
             message.appliedRevision = longToNumber(reader.int64());
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.vouched = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -658,6 +671,7 @@ export const NodeSession: MessageFns<NodeSession> = {
       : undefined;
     message.silentMs = object.silentMs ?? 0;
     message.appliedRevision = object.appliedRevision ?? 0;
+    message.vouched = object.vouched ?? false;
     return message;
   },
 };
