@@ -23,7 +23,10 @@ export function autoscaleText(state: AutoscalingJson): string {
 /** `service explain NAME`: why the count is what it is, and how it came to be. */
 export function explainText(state: AutoscalingJson): string {
   const { Effective: effective, Last: last } = state;
-  if (effective === undefined) return autoscaleText(state);
+  if (effective === undefined) {
+    const before = state.Records.length === 0 ? '' : `\nIt was:\n${historyText(state.Records)}`;
+    return `${autoscaleText(state)}${before}`;
+  }
   const parts = [headline(state), nowLine(state)];
   if (last !== undefined) {
     const { headings, rows } = readingRows(last.Metrics, effective);
@@ -41,7 +44,7 @@ export function explainText(state: AutoscalingJson): string {
 /** `service autoscale NAME --replay`: each record beside what would be decided now. */
 export function replayText({ ServiceName: name, Records: records }: AutoscalingJson): string {
   const rows = records.map((record) => [
-    timeOf(record.At),
+    dayAndTimeOf(record.At),
     `${record.From} -> ${record.To}`,
     record.Reason,
     outcome(record),
@@ -126,7 +129,7 @@ function readingRows(readings: readonly ReadingJson[], effective: Effective) {
 
 function historyText(records: readonly RecordJson[]): string {
   const rows = records.map((record) => [
-    timeOf(record.At),
+    dayAndTimeOf(record.At),
     record.From === record.To ? String(record.To) : `${record.From} -> ${record.To}`,
     `${record.Reason}${record.Held ? ' (held)' : ''}`,
     record.Message,
@@ -187,4 +190,9 @@ const round = (value: number) => Math.round(value * 10) / 10;
 /** The time of day in UTC, as messages of the managers have it. */
 function timeOf(at: string): string {
   return at.slice(11, 19);
+}
+
+/** Logs go back for days, and for longer where scaling was switched off. */
+function dayAndTimeOf(at: string): string {
+  return `${at.slice(0, 10)} ${timeOf(at)}`;
 }

@@ -6,7 +6,7 @@ import type {
   ScaleReplay,
   ServiceAutoscaling,
 } from '../../shared/gen/shoal/v1/control.ts';
-import type { Service } from '../../shared/gen/shoal/v1/objects.ts';
+import type { Autoscaling, Service } from '../../shared/gen/shoal/v1/objects.ts';
 import type { SampleBatch } from '../../shared/gen/shoal/v1/peer.ts';
 import { find } from '../control/find.ts';
 import { type LeaderDeps, runLeaderLoop } from '../loop.ts';
@@ -53,7 +53,7 @@ export class Autoscaler {
 
   /**
    * How services follow their load. Those that are not scaled are told of without a spec when they are asked for by
-   * name. Throws ShoalError `not-found`, `invalid-argument`, and NotLeaderError as `report` does.
+   * name, with what was recorded while they were. Throws ShoalError `not-found`, `invalid-argument`, and NotLeaderError as `report` does.
    */
   describe(request: GetAutoscalingRequest): GetAutoscalingResponse {
     const loop = this.#leading();
@@ -64,7 +64,12 @@ export class Autoscaler {
         : [...loop.ids()].flatMap((id) => store.get('service', id) ?? []).sort(byName);
     const detail: Detail = { ...request, isOverview: request.services.length === 0 };
     return {
-      services: asked.map((service) => describe(service, loop.service(service.id), detail)),
+      services: asked.map((service) => {
+        const watched = loop.service(service.id);
+        const stored =
+          watched === undefined ? store.get('autoscaling', service.id) : watched.stored;
+        return { ...describe(service, watched), ...history(stored, detail) };
+      }),
     };
   }
 
@@ -86,29 +91,32 @@ const OVERVIEW_RECORDS = 5;
 function describe(
   service: Service,
   watched: WatchedService | undefined,
-  { records, replay: withReplay, isOverview }: Detail,
-): ServiceAutoscaling {
+): Omit<ServiceAutoscaling, 'records' | 'replayed'> {
   const common = {
     serviceId: service.id,
     serviceName: service.spec?.name ?? '',
     replicas: replicasOf(service),
   };
   if (watched === undefined) {
-    const nothing = { readyTasks: 0, records: [], setByHand: false, replayed: [] };
-    return { ...common, spec: undefined, ...nothing };
+    return { ...common, spec: undefined, readyTasks: 0, setByHand: false };
   }
-  const { spec, replicas, setReplicas, tasks, last, stored } = watched;
-  const kept = records ? (stored?.records ?? []) : [];
-  const told = isOverview ? kept.slice(-OVERVIEW_RECORDS).map(withoutQuestion) : kept;
+  const { spec, replicas, setReplicas, tasks, last } = watched;
   return {
     ...common,
     spec,
     readyTasks: tasks.ready,
     ...(last === undefined ? {} : { last }),
-    records: told,
     setByHand: setReplicas !== undefined && setReplicas !== replicas,
-    replayed: withReplay ? replay(undefined, told).map(asReplay) : [],
   };
+}
+
+function history(
+  stored: Autoscaling | undefined,
+  { records, replay: withReplay, isOverview }: Detail,
+): Pick<ServiceAutoscaling, 'records' | 'replayed'> {
+  const kept = records ? (stored?.records ?? []) : [];
+  const told = isOverview ? kept.slice(-OVERVIEW_RECORDS).map(withoutQuestion) : kept;
+  return { records: told, replayed: withReplay ? replay(undefined, told).map(asReplay) : [] };
 }
 
 function withoutQuestion(record: ScaleRecord): ScaleRecord {

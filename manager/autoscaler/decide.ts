@@ -5,6 +5,7 @@ import { limitsAt } from './limits.ts';
 import { EMPTY_MEMORY, recall, remember, rememberEvent } from './memory.ts';
 import { readMetrics } from './readings.ts';
 import type { ScaleReason } from './reasons.ts';
+import { plainRecord } from './records.ts';
 import type { Decide, Decision, DecisionInput } from './types.ts';
 import { type Wanted, want } from './wanted.ts';
 
@@ -18,19 +19,7 @@ export const decide: Decide = (spec, memory, input, nowMs) => {
   const { replicas } = input;
   const answer = (reason: ScaleReason, message: string, kept: ScaleMemory): Decision => ({
     replicas,
-    record: {
-      atMs: nowMs,
-      from: replicas,
-      to: replicas,
-      reason,
-      message,
-      metrics: [],
-      proposed: replicas,
-      stabilized: replicas,
-      limited: replicas,
-      held: false,
-      inputJson: '',
-    },
+    record: plainRecord(replicas, reason, message, nowMs),
     memory: kept,
   });
   if (rules.mode === 'off') return answer('off', 'not scaled: its mode is off', EMPTY_MEMORY);

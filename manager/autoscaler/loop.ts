@@ -11,6 +11,7 @@ import { withQuestion } from './kept-question.ts';
 import { withRecord } from './records.ts';
 import { scalingOf, scalingOfSpec } from './scaling.ts';
 import type { OutsideReader } from './sources.ts';
+import { isSwitchedOff, switchedOff } from './switched-off.ts';
 import type { Decide, Decision, DecisionInput } from './types.ts';
 import { WatchedService } from './watched-service.ts';
 import type { Moment } from './watched-tasks.ts';
@@ -42,7 +43,7 @@ export class AutoscaleLoop implements LoopBody {
   readonly #services = new Map<string, WatchedService>();
   /** Still to be decided about in this round. */
   readonly #due = new Set<string>();
-  /** Objects beside services that are gone, or not scaled any more. */
+  /** Logs of services that are gone: to be removed; and of such as are not scaled any more: to be told that. */
   readonly #leftOver = new Set<string>();
   /** What is being written: it counts once it is committed. */
   readonly #pending = new Map<string, Readonly<{ memory: ScaleMemory; knocks: number }>>();
@@ -93,7 +94,7 @@ export class AutoscaleLoop implements LoopBody {
     const { store, clock } = this.#deps;
     this.#ring = ring;
     this.#nextRoundMs = clock.monotonicMs();
-    for (const { id } of store.all('autoscaling')) this.#leftOver.add(id);
+    for (const { id } of store.all('autoscaling')) this.#checkLeftOver(id);
     for (const service of store.all('service')) this.#watch(service);
   }
 
@@ -127,7 +128,7 @@ export class AutoscaleLoop implements LoopBody {
       this.#outsideChanged = false;
       outside.follow([...this.#services.values()].flatMap((service) => [...service.outside()]));
     }
-    const units: Unit[] = this.#removals();
+    const units: Unit[] = this.#endings(moment);
     let reasons = MOST_REASONS;
     let looks = MOST_LOOKS;
     for (const id of this.#due) {
@@ -186,15 +187,28 @@ export class AutoscaleLoop implements LoopBody {
     if (this.#services.delete(id)) this.#outsideChanged = true;
     this.#pending.delete(id);
     this.#complainedAtMs.delete(id);
-    if (this.#deps.store.get('autoscaling', id) !== undefined) this.#leftOver.add(id);
+    this.#checkLeftOver(id);
   }
 
-  #removals(): Unit[] {
+  #checkLeftOver(id: string): void {
+    const { store } = this.#deps;
+    const stored = store.get('autoscaling', id);
+    const hasEnded =
+      stored === undefined || (isSwitchedOff(stored) && store.get('service', id) !== undefined);
+    if (hasEnded) this.#leftOver.delete(id);
+    else this.#leftOver.add(id);
+  }
+
+  #endings({ nowMs }: Moment): Unit[] {
+    const { store } = this.#deps;
     const units: Unit[] = [];
     for (const id of this.#leftOver) {
       if (units.length >= SLICE) break;
-      if (this.#deps.store.get('autoscaling', id) === undefined) this.#leftOver.delete(id);
-      else units.push([removeAction('autoscaling', id)]);
+      const stored = store.get('autoscaling', id);
+      const service = store.get('service', id);
+      if (stored === undefined) this.#leftOver.delete(id);
+      else if (service === undefined) units.push([removeAction('autoscaling', id)]);
+      else units.push([updateAction('autoscaling', switchedOff(stored, service, nowMs))]);
     }
     return units;
   }
@@ -247,10 +261,9 @@ export class AutoscaleLoop implements LoopBody {
   /** Of a write of this leader, or of one before it that came late. */
   #recorded(change: Extract<Change, { table: 'autoscaling' }>): void {
     const { id } = change.object;
-    if (change.action === 'remove') this.#leftOver.delete(id);
     const service = this.#services.get(id);
     if (service === undefined) {
-      if (change.action !== 'remove') this.#leftOver.add(id);
+      this.#checkLeftOver(id);
       return;
     }
     const stored = change.action === 'remove' ? undefined : change.object;

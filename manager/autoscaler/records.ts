@@ -1,4 +1,5 @@
 import type { ScaleRecord } from '../../shared/gen/shoal/v1/autoscale.ts';
+import type { ScaleReason } from './reasons.ts';
 
 /** Of one service. */
 const MOST_RECORDS = 50;
@@ -11,6 +12,28 @@ const MOST_INPUTS = 16 * 1024;
 /** Characters of what is said for people: of a record, and of a metric that cannot be read. */
 const MOST_MESSAGE = 1_000;
 const MOST_ERROR = 200;
+
+/** Of a decision that leaves the count as it is, and needed no metric for that. */
+export function plainRecord(
+  replicas: number,
+  reason: ScaleReason,
+  message: string,
+  atMs: number,
+): ScaleRecord {
+  return {
+    atMs,
+    from: replicas,
+    to: replicas,
+    reason,
+    message,
+    metrics: [],
+    proposed: replicas,
+    stabilized: replicas,
+    limited: replicas,
+    held: false,
+    inputJson: '',
+  };
+}
 
 /** The list with one more, within its bounds. */
 export function withRecord(records: readonly ScaleRecord[], added: ScaleRecord): ScaleRecord[] {

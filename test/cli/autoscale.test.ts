@@ -185,10 +185,25 @@ redis-list jobs  -      5       -      0      0        0          -         refu
 Asked for 4, 4 after stabilization, 4 after rates and limits.
 Up: at most 4/5s or 100%/5s, stabilized over 0s. Down: at most 100%/15s, stabilized over 2m.
 
-TIME      COUNT   REASON        WHY
-10:00:05  2 -> 4  above-target  cpu at 140 % of a target of 70 %
+TIME                 COUNT   REASON        WHY
+2026-01-01 10:00:05  2 -> 4  above-target  cpu at 140 % of a target of 70 %
 `,
   );
+});
+
+test('explainText() tells why a service was scaled that is not any more', (t) => {
+  const { Settings: _, Effective: __, Last: ___, ...bare } = STATE;
+  t.is(
+    explainText(bare),
+    `web is not scaled by its load: 2 replicas.
+To change that: shoal service autoscale web --max 10 --cpu 70%
+
+It was:
+TIME                 COUNT   REASON        WHY
+2026-01-01 10:00:05  2 -> 4  above-target  cpu at 140 % of a target of 70 %
+`,
+  );
+  t.false(explainText({ ...bare, Records: [] }).includes('It was'));
 });
 
 test('autoscaleText() tells what was declared from what holds besides', (t) => {

@@ -3,7 +3,7 @@ import { decide } from '../../../manager/autoscaler/decide.ts';
 import type { Decide, DecisionInput } from '../../../manager/autoscaler/types.ts';
 import { removeAction, updateAction } from '../../../manager/store/tables.ts';
 import { NotLeaderError, ShoalError } from '../../../shared/errors.ts';
-import { Autoscaling, TaskState } from '../../../shared/gen/shoal/v1/objects.ts';
+import { Autoscaling, type ServiceSpec, TaskState } from '../../../shared/gen/shoal/v1/objects.ts';
 import { taskOf } from '../../support/objects.ts';
 import { storeFixture } from '../../support/store.ts';
 import { lead, readyTasks, scaledService, withReplicas } from './leading.ts';
@@ -369,16 +369,14 @@ test('what was measured of a task before it became ready is not about its load',
   t.is(cpuNow(), 0.1);
 });
 
-test('what was kept goes with the service, and when scaling is switched off', async (t) => {
-  const [gone, off, left] = [scaledService({ replicas: 12 }), scaledService({ replicas: 12 }), 'x'];
-  const first = await lead(t, [gone, off], []);
+test('what was kept goes with the service', async (t) => {
+  const [gone, left] = [scaledService({ replicas: 12 }), 'x'];
+  const first = await lead(t, [gone], []);
   await first.clock.advance(1_000);
   t.truthy(first.stored(gone.id));
   await first.writer.write([removeAction('service', gone.id)]);
-  await first.change(off.id, (spec) => ({ ...spec, autoscale: undefined }));
   await first.clock.advance(100);
   t.is(first.stored(gone.id), undefined);
-  t.is(first.stored(off.id), undefined);
 
   // One that a leader could not remove any more.
   await first.end();
@@ -395,6 +393,73 @@ test('what was kept goes with the service, and when scaling is switched off', as
   const second = await lead(t, [], [], { fixture: first.fixture });
   await second.clock.advance(100);
   t.is(second.stored(left), undefined);
+});
+
+for (const [how, switchOff] of [
+  [
+    'mode off',
+    (spec) => ({ ...spec, autoscale: spec.autoscale && { ...spec.autoscale, mode: 'off' } }),
+  ],
+  ['no scaling at all', (spec) => ({ ...spec, autoscale: undefined })],
+] satisfies [string, (spec: ServiceSpec) => ServiceSpec][]) {
+  test(`${how} ends the log of a service and keeps it, until the service is removed`, async (t) => {
+    const service = scaledService({ replicas: 12 });
+    const it = await lead(t, [service], []);
+    await it.clock.advance(1_000);
+    await it.change(service.id, switchOff);
+    await it.clock.advance(5_000);
+    const reasons = () => it.stored(service.id)?.records.map(({ reason }) => reason);
+    t.deepEqual(reasons(), ['above-max', 'off']);
+    const request = { services: [service.id], records: true, replay: true };
+    const [told] = it.autoscaler.describe(request).services;
+    t.is(told?.spec, undefined);
+    t.deepEqual(
+      told?.records.map(({ reason }) => reason),
+      ['above-max', 'off'],
+    );
+    t.deepEqual(told?.replayed[0]?.differs, []);
+    const after = it.stored(service.id);
+    t.is(after?.setReplicas, undefined);
+    t.deepEqual(after?.memory?.events, []);
+
+    // Once only: neither another change of the service nor another leader says it again.
+    await it.change(service.id, (spec) => withReplicas(spec, 3));
+    await it.end();
+    const next = await lead(t, [], [], { fixture: it.fixture });
+    await next.clock.advance(5_000);
+    t.deepEqual(reasons(), ['above-max', 'off']);
+    await next.writer.write([removeAction('service', service.id)]);
+    await next.clock.advance(100);
+    t.is(next.stored(service.id), undefined);
+  });
+}
+
+test('a leader ends logs of services that were switched off while none led', async (t) => {
+  const service = scaledService({ replicas: 12 });
+  const first = await lead(t, [service], []);
+  await first.clock.advance(1_000);
+  await first.end();
+  await first.change(service.id, (spec) => ({ ...spec, autoscale: undefined }));
+  const second = await lead(t, [], [], { fixture: first.fixture });
+  await second.clock.advance(100);
+  t.is(second.stored(service.id)?.records.at(-1)?.reason, 'off');
+});
+
+test('scaling that is switched on again begins anew, with the log there was', async (t) => {
+  const service = scaledService({ replicas: 12 });
+  const it = await lead(t, [service], []);
+  await it.clock.advance(1_000);
+  await it.change(service.id, (spec) => ({ ...spec, autoscale: undefined }));
+  await it.clock.advance(1_000);
+  await it.change(service.id, (spec) => withReplicas(spec, 11));
+  await it.change(service.id, (spec) => ({ ...spec, autoscale: service.spec?.autoscale }));
+  await it.clock.advance(1_000);
+  // 11 were set while it was off: nobody's hand holds them now.
+  t.is(it.replicas(service.id), 10);
+  t.deepEqual(
+    it.stored(service.id)?.records.map(({ reason }) => reason),
+    ['above-max', 'off', 'above-max'],
+  );
 });
 
 test('a count that an operator set is held and told of', async (t) => {
