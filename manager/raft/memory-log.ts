@@ -2,14 +2,10 @@ import { broken } from './invariant.ts';
 import { sliceBytes } from './log.ts';
 import type { Entry, LoadedState, LogView, SnapshotMeta } from './types.ts';
 
-/** Below this many compacted entries at the front, cutting them off is not worth the copy. */
-const CUT_ENTRIES = 256;
-
 /** The durable log's mirror in memory: what was written to disk is put in here, then `advance`d. */
 export class MemoryLog implements LogView {
-  /** `#entries[#start]` has index `#compacted.index + 1`; before it lie compacted leftovers. */
+  /** The first has index `#compacted.index + 1`. */
   #entries: Entry[];
-  #start = 0;
   #compacted: { index: number; term: number };
   #snapshot: SnapshotMeta | undefined;
 
@@ -28,7 +24,7 @@ export class MemoryLog implements LogView {
   }
 
   lastIndex(): number {
-    return this.#compacted.index + this.#entries.length - this.#start;
+    return this.#compacted.index + this.#entries.length;
   }
 
   term(index: number): number | undefined {
@@ -64,7 +60,6 @@ export class MemoryLog implements LogView {
   /** A snapshot received: it replaces the whole log. */
   install(snapshot: SnapshotMeta): void {
     this.#entries = [];
-    this.#start = 0;
     this.#compacted = { index: snapshot.index, term: snapshot.term };
     this.#snapshot = snapshot;
   }
@@ -84,15 +79,12 @@ export class MemoryLog implements LogView {
     }
     const term = this.term(toIndex);
     if (term === undefined) throw broken(`compacting to ${toIndex}, not in the log`);
-    this.#start = this.#position(toIndex) + 1;
+    // A copy of what stays, which is little, and seldom; what goes may be large, however few they are.
+    this.#entries = this.#entries.slice(this.#position(toIndex) + 1);
     this.#compacted = { index: toIndex, term };
-    if (this.#start >= CUT_ENTRIES) {
-      this.#entries = this.#entries.slice(this.#start);
-      this.#start = 0;
-    }
   }
 
   #position(index: number): number {
-    return index - this.#compacted.index - 1 + this.#start;
+    return index - this.#compacted.index - 1;
   }
 }

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import { compactTo, DEFAULT_COMPACTION, snapshotDue } from '../../../manager/raft/compaction.ts';
 import { EMPTY_CONF } from '../../../manager/raft/conf-change.ts';
@@ -40,6 +42,26 @@ test('compaction keeps the term of the last entry dropped, over and over', (t) =
   t.throws(() => log.compact(1_950), { message: /beyond the newest snapshot/ });
   t.throws(() => log.entries(1_900, 1_901, ALL), { message: /asked of 1901 to 2000/ });
 });
+
+test('what was compacted takes no memory, however few entries it were', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const log = new MemoryLog();
+  const known = withLargeEntry(log);
+  log.setSnapshot(at(1, 1));
+  log.compact(1);
+  // A weak reference that was made in this turn keeps its target until the turn is over.
+  await new Promise(setImmediate);
+  collect();
+  t.is(known.deref(), undefined);
+  t.is(log.entries(2, 3, ALL).length, 1);
+});
+
+function withLargeEntry(log: MemoryLog): WeakRef<Uint8Array> {
+  const data = new Uint8Array(1 << 20);
+  log.append([{ ...entry(1, 1), data }, entry(2, 1)]);
+  return new WeakRef(data);
+}
 
 test('an installed snapshot is the whole log; an older one of its own is not taken', (t) => {
   const log = filled(5);
