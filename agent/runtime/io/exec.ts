@@ -46,7 +46,11 @@ export async function startExec(
   try {
     await exec.open({ ...streams, stderr: streams.stderr && !tty });
     await exec.start(process);
-    signal.addEventListener('abort', () => exec.discard(), { once: true });
+    const onAbort = () => exec.discard();
+    signal.addEventListener('abort', onAbort, { once: true });
+    // Else a signal that lives on, as a task's does beside its health checks, would keep each of them in memory.
+    const forget = () => signal.removeEventListener('abort', onAbort);
+    exec.wait().then(forget, forget);
     return exec;
   } catch (error) {
     await exec.abandon();

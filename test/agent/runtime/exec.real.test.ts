@@ -1,4 +1,5 @@
 // Further processes in a running container, on a private containerd.
+import { getEventListeners } from 'node:events';
 import anyTest, { type TestFn } from 'ava';
 import { isShoalError } from '../../../shared/errors.ts';
 import { EXEC } from '../../support/container-config.ts';
@@ -143,6 +144,16 @@ test.serial(
     t.is(code, 0);
   },
 );
+
+test.serial('a signal that outlives it keeps nothing of it', async (t) => {
+  const { signal } = new AbortController();
+  const cmd = ['/bin/sh', '-c', 'echo a; exit 3'];
+  const process = await host.runtime.exec(id, { ...EXEC, cmd }, signal);
+  t.is(getEventListeners(signal, 'abort').length, 1);
+  for await (const { data } of process.output()) t.is(Buffer.from(data).toString(), 'a\n');
+  t.is(await process.wait(), 3);
+  t.is(getEventListeners(signal, 'abort').length, 0);
+});
 
 test.serial('many at once keep their streams apart', async (t) => {
   const all = await Promise.all(
