@@ -29,7 +29,10 @@ export class ContainerFolders {
     this.#stateDir = join(stateDir, 'containers');
     this.#runDir = join(runDir, 'secrets');
     mkdirSync(this.#stateDir, { recursive: true, mode: 0o711 });
-    mkdirSync(this.#runDir, { recursive: true, mode: 0o711 });
+    // Closed whatever the modes of the files in it say: these are for the users inside of the containers, and the
+    // ids of containers, which are the paths, are no secret on a host.
+    mkdirSync(this.#runDir, { recursive: true, mode: 0o700 });
+    chmodSync(this.#runDir, 0o700);
   }
 
   logs(id: string): string {
@@ -113,6 +116,6 @@ export class ContainerFolders {
         `secrets are only kept in memory, and ${this.#runDir} is not on a tmpfs: choose another --run-dir`,
       );
     }
-    mkdirSync(join(this.#runDir, id), { recursive: true, mode: 0o711 });
+    mkdirSync(join(this.#runDir, id), { recursive: true, mode: 0o700 });
   }
 }

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -141,6 +142,7 @@ test.serial(
     t.true(onDisk.includes('config-1'));
     const secrets = join('/dev/shm', `shoal-test-${host.daemon.name}`, 'secrets');
     t.is(readFileSync(join(secrets, id, 'secret-0'), 'utf8'), 'hush\n');
+    t.is(statSync(secrets).mode & 0o777, 0o700, 'also of those that each may read inside');
     await host.runtime.remove(id, { force: false });
     t.deepEqual(readdirSync(secrets), []);
   },
