@@ -1,3 +1,5 @@
+import type { ProgressView, RaftId } from './types.ts';
+
 export type CompactionPolicy = Readonly<{
   /** A snapshot is due when this many entries were applied since the last one. */
   snapshotEveryEntries: number;
@@ -36,4 +38,24 @@ export function snapshotDue(
 /** Up to which index the log may go once a snapshot at `snapshotIndex` is durable; 0 for not at all. */
 export function compactTo(policy: CompactionPolicy, snapshotIndex: number): number {
   return Math.max(0, snapshotIndex - policy.trailingEntries);
+}
+
+/**
+ * The first entry that some member is about to need; undefined when nobody needs any. To one that is being
+ * sent a snapshot it is what follows that: were it compacted while the snapshot is on its way, the member
+ * would need another one, and under steady writes over a slow link yet another after each.
+ */
+export function neededFrom(
+  progress: readonly Pick<ProgressView, 'id' | 'state' | 'match' | 'next'>[],
+  isActive: (id: RaftId) => boolean,
+  firstIndex: number,
+): number | undefined {
+  let needed: number | undefined;
+  for (const { id, state, match, next } of progress) {
+    const from = state === 'snapshot' ? next : match + 1;
+    // What is not there any more a snapshot will stand for.
+    if (from < firstIndex || !isActive(id)) continue;
+    needed = Math.min(needed ?? from, from);
+  }
+  return needed;
 }

@@ -1,4 +1,5 @@
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
+import { neededFrom } from './compaction.ts';
 import { isMember } from './conf-change.ts';
 import type { RaftCore } from './core.ts';
 import { idOf, type MemberBook, reachable } from './members.ts';
@@ -39,6 +40,13 @@ export class NodePeers {
   isActive(id: RaftId): boolean {
     const heard = this.#heardTick.get(id);
     return heard !== undefined && this.#ticks - heard <= this.#ports.electionTicks;
+  }
+
+  /** The first entry of the log that a member in reach is about to need; known to the leader only. */
+  neededFrom(): number | undefined {
+    const { id: self, raft, view } = this.#ports;
+    const others = raft.status().progress.filter(({ id }) => id !== self);
+    return neededFrom(others, (id) => this.isActive(id), view.firstIndex());
   }
 
   /** Links follow changes of members from when they are in the log, not from when they are applied. */

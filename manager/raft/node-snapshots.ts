@@ -8,6 +8,8 @@ import type { Entry, SnapshotMeta } from './types.ts';
 /** A snapshot is also due after this much, so that the log in memory stays bounded. */
 const SNAPSHOT_EVERY_BYTES = 32 << 20;
 const TRAILING_BYTES = 8 << 20;
+/** Kept of the log for a member that is catching up; one further behind is sent a snapshot. */
+const CATCHING_UP_BYTES = 32 << 20;
 /** Entries before the next attempt, after one for which the disk had no room. */
 const RETRY_ENTRIES = 1_000;
 
@@ -15,6 +17,8 @@ export type SnapshotPorts = Readonly<{
   storage: NodeStorage;
   view: MemoryLog;
   book: MemberBook;
+  /** The first entry that another member is about to need; undefined for none. */
+  neededFrom: () => number | undefined;
   /** Asks for the state; it comes as `begin`, `chunk`, ..., `end`. */
   ask: () => void;
   /** The disk failed. */
@@ -156,7 +160,7 @@ export class NodeSnapshots {
     if (view.term(meta.index) !== meta.term || meta.index <= (view.snapshot()?.index ?? 0)) return;
     storage.adoptSnapshot(meta);
     view.setSnapshot(meta);
-    const to = replacesAll ? meta.index : this.#compactTo(meta.index);
+    const to = replacesAll ? meta.index : this.#keepNeeded(this.#compactTo(meta.index));
     if (to >= view.firstIndex()) {
       storage.compact(to);
       view.compact(to);
@@ -175,6 +179,14 @@ export class NodeSnapshots {
       if (bytes > TRAILING_BYTES) return index;
     }
     return least;
+  }
+
+  #keepNeeded(to: number): number {
+    const { view, neededFrom } = this.#ports;
+    const needed = neededFrom();
+    if (needed === undefined || needed > to) return to;
+    const kept = view.entries(needed, to + 1, CATCHING_UP_BYTES).length;
+    return kept === to + 1 - needed ? needed - 1 : to;
   }
 
   #guard(work: () => void): void {

@@ -111,6 +111,7 @@ export class RaftNode {
         storage,
         view: this.#view,
         book: this.#book,
+        neededFrom: () => this.#peers.neededFrom(),
         ask: () => this.#post({ kind: 'take-snapshot' }),
         fatal: (error) => this.#fail(error),
       },

@@ -1,11 +1,17 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import test from 'ava';
-import { compactTo, DEFAULT_COMPACTION, snapshotDue } from '../../../manager/raft/compaction.ts';
+import {
+  compactTo,
+  DEFAULT_COMPACTION,
+  neededFrom,
+  snapshotDue,
+} from '../../../manager/raft/compaction.ts';
 import { EMPTY_CONF } from '../../../manager/raft/conf-change.ts';
 import { MemoryLog } from '../../../manager/raft/memory-log.ts';
 import type { SnapshotMeta } from '../../../manager/raft/types.ts';
 import { entry, logOf } from './group.ts';
+import { id } from './letters.ts';
 
 const ALL = Number.MAX_SAFE_INTEGER;
 const at = (index: number, term: number): SnapshotMeta => ({ index, term, confState: EMPTY_CONF });
@@ -88,4 +94,27 @@ test('a large state is written out again only when the log is as large', (t) => 
   t.true(due(1, 1 << 20), 'a small one costs nothing');
   t.true(due(1, 60 << 20, { ...DEFAULT_COMPACTION, leastLogRatio: 0 }));
   t.false(snapshotDue(DEFAULT_COMPACTION, 9_999, 0, { logBytes: 60 << 20, snapshotBytes: 0 }));
+});
+
+test('what a member needs next is kept, unless it is gone already or the member is not heard', (t) => {
+  const of = (
+    letter: string,
+    state: 'probe' | 'replicate' | 'snapshot',
+    match: number,
+    next: number,
+  ) => ({
+    id: id(letter),
+    state,
+    match,
+    next,
+  });
+  const all = () => true;
+  t.is(neededFrom([], all, 10), undefined);
+  t.is(neededFrom([of('b', 'replicate', 40, 50), of('c', 'replicate', 30, 50)], all, 10), 31);
+  t.is(neededFrom([of('b', 'snapshot', 0, 21)], all, 10), 21, 'it has no match yet');
+  t.is(neededFrom([of('b', 'probe', 3, 50), of('c', 'replicate', 60, 61)], all, 10), 61);
+  t.is(
+    neededFrom([of('b', 'replicate', 30, 50)], () => false, 10),
+    undefined,
+  );
 });

@@ -460,6 +460,50 @@ test('the state is asked for when a snapshot is due, and the log is cut behind i
   t.deepEqual(again.links.peers, ['a'], 'who is where comes from the snapshot');
 });
 
+test('the log is not cut before a member that is being sent a snapshot has what follows it', async (t) => {
+  const world = alone();
+  world.node.take([{ kind: 'add-member', id: 1, member: member('b') }]);
+  world.run();
+  const answer = (index: number, rejected = false) =>
+    world.hear({
+      type: 'append-reply',
+      from: id('b'),
+      to: id('a'),
+      term: 2,
+      index,
+      rejected,
+      hintIndex: 0,
+      hintTerm: 0,
+    });
+  world.node.take([{ kind: 'applied', index: 3 }]);
+  answer(3, true);
+  t.true(world.links.sent.some(({ type }) => type === 'snapshot'));
+  const snapshotAfter = async (count: number) => {
+    for (let i = 0; i < count; i++) world.propose(i + 2, 'x');
+    const index = world.disk.view.lastIndex();
+    world.node.take([
+      { kind: 'applied', index },
+      { kind: 'snapshot-begin', index },
+      { kind: 'snapshot-end', ok: true },
+    ]);
+    await new Promise(setImmediate);
+    t.is(world.disk.view.snapshot()?.index, index);
+    return index;
+  };
+  await snapshotAfter(30);
+  t.is(world.disk.view.firstIndex(), 2, 'what follows the one of index 1, which is on its way');
+  answer(1);
+  await snapshotAfter(30);
+  t.is(world.disk.view.firstIndex(), 2, 'it has the snapshot, and nothing of the rest yet');
+  answer(40);
+  const third = await snapshotAfter(30);
+  t.is(world.disk.view.firstIndex(), 41);
+  world.ticks(20);
+  const fourth = await snapshotAfter(30);
+  t.is(world.disk.view.firstIndex(), fourth - 4, 'it is not heard any more');
+  t.true(fourth > third);
+});
+
 test('a removed member says so, and its log is not started again', (t) => {
   const world = follower();
   world.links.events?.removed();
