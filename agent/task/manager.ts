@@ -39,6 +39,7 @@ export class TaskManager {
   #orphans = new Map<string, Container>();
   #dataPathPort = 4789;
   #save: Timer | undefined;
+  #saving: Promise<void> = Promise.resolve();
   #synchronized = false;
 
   constructor(deps: TaskManagerDeps) {
@@ -122,6 +123,9 @@ export class TaskManager {
     // Also before the managers have said a word: none of them is anybody's any more.
     this.#synchronized = true;
     await Promise.allSettled([...runners.map(({ done }) => done), this.#dropOrphans()]);
+    // Whoever leaves deletes the file next: written after that, it would be taken for the next cluster's.
+    this.#save?.cancel();
+    await this.#saving;
   }
 
   #add(task: Task): void {
@@ -173,7 +177,7 @@ export class TaskManager {
   #saveSoon(): void {
     this.#save ??= this.#deps.clock.after(SAVE_AFTER_MS, () => {
       this.#save = undefined;
-      this.#deps.file
+      this.#saving = this.#deps.file
         .save(this.#set.forDisk())
         .catch((error) =>
           this.#deps.log.error('cannot save the assignments', { error: messageOf(error) }),

@@ -7,11 +7,15 @@ import { HealthBook } from '../../../agent/task/health-book.ts';
 import { TaskManager } from '../../../agent/task/manager.ts';
 import { type AssignmentChange, Assignments } from '../../../shared/gen/shoal/v1/dispatcher.ts';
 import { silentLog } from '../../../shared/log.ts';
-import { ManualClock } from '../../support/manual-clock.ts';
+import { ManualClock, settle } from '../../support/manual-clock.ts';
 import { taskFixture } from '../../support/objects.ts';
 import { FakeDataPlane, FakeImages, FakeRuntime, stateOf } from './fakes.ts';
 
-function manager(runtime: FakeRuntime): TaskManager {
+function manager(
+  runtime: FakeRuntime,
+  deps: { clock?: ManualClock; save?: () => Promise<void> } = {},
+): TaskManager {
+  const { clock = new ManualClock(), save = async () => undefined } = deps;
   const dataPlane = new FakeDataPlane();
   return new TaskManager({
     runtime: runtime as unknown as Runtime,
@@ -26,11 +30,11 @@ function manager(runtime: FakeRuntime): TaskManager {
     },
     health: new HealthBook(),
     host: { nodeId: 'node', hostname: 'h1', architecture: 'x86_64', os: 'linux' },
-    file: { load: async () => undefined, save: async () => undefined },
+    file: { load: async () => undefined, save },
     newContainerId: () => 'new',
     registryAuth: () => undefined,
     report: () => undefined,
-    clock: new ManualClock(),
+    clock,
     log: silentLog,
   });
 }
@@ -68,4 +72,30 @@ test('measured() names the tasks of services that are to be measured, and no oth
   assign(false, [{ key: 'sampling/web' }]);
   t.deepEqual(tasks.measured(), []);
   await tasks.removeAll();
+});
+
+test('removeAll() is the last word: assignments are not saved after it', async (t) => {
+  const clock = new ManualClock();
+  const written = Promise.withResolvers<void>();
+  let saves = 0;
+  const save = () => {
+    saves++;
+    return written.promise;
+  };
+  const tasks = manager(new FakeRuntime(), { clock, save });
+  await tasks.adopt();
+  tasks.assignments(Assignments.fromPartial({ complete: true, revision: 1 }));
+  await clock.advance(600);
+  t.is(saves, 1);
+  tasks.assignments(Assignments.fromPartial({ appliesTo: 1, resultsIn: 2, revision: 2 }));
+  let isDone = false;
+  const done = tasks.removeAll().then(() => {
+    isDone = true;
+  });
+  await settle();
+  t.false(isDone, 'one is being written');
+  written.resolve();
+  await done;
+  await clock.advance(600);
+  t.is(saves, 1);
 });
