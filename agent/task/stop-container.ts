@@ -1,8 +1,8 @@
 import type { Clock } from '../../shared/clock.ts';
 import { ShoalError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
+import { signalNumber } from '../../shared/model/signal.ts';
 import type { Runtime } from '../runtime/types.ts';
-import { signalNumber } from './signals.ts';
 import { within } from './within.ts';
 
 /** After SIGKILL: a process that has not gone by then is stuck in the kernel, and said to be. */
@@ -10,6 +10,7 @@ const KILL_WAIT_MS = 10_000;
 /** Docker's. */
 const GRACE_MS = 10_000;
 const SIGKILL = 9;
+const SIGTERM = 15;
 
 /** How a process ended. */
 export type Outcome = Readonly<{ exitCode: number; oomKilled: boolean }>;
@@ -21,7 +22,8 @@ export async function stopContainer(
 ): Promise<Outcome> {
   const { containerId, exit } = stop;
   const config = (await runtime.get(containerId))?.config;
-  const signal = signalNumber(stop.stopSignal || config?.stopSignal || 'SIGTERM');
+  // As Docker: an image that names a signal there is not is stopped like one that names none.
+  const signal = signalNumber(stop.stopSignal || config?.stopSignal || '') ?? SIGTERM;
   await runtime.kill(containerId, signal);
   if (await within(clock, config?.stopGraceMs ?? GRACE_MS, exit)) return exit;
   await runtime.kill(containerId, SIGKILL);

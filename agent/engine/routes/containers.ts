@@ -1,6 +1,6 @@
+import { signalNumber } from '../../../shared/model/signal.ts';
 import type { Image, ImageConfig } from '../../image/types.ts';
 import type { Container } from '../../runtime/types.ts';
-import { signalNumber } from '../../task/signals.ts';
 import { containerEvent } from '../container-events.ts';
 import type { EngineDeps } from '../deps.ts';
 import { anyOf, booleanIn, type Filters, labelsMatch, parseFilters, valuesIn } from '../filters.ts';
@@ -29,6 +29,7 @@ const CONTAINER_FILTERS = [
   'isolation',
 ];
 const SIGKILL = 9;
+const SIGTERM = 15;
 /** After SIGKILL an end is a matter of the kernel; longer means something is stuck in it. */
 const KILL_MS = 10_000;
 
@@ -166,8 +167,7 @@ async function top(deps: EngineDeps, call: Call): Promise<Reply> {
 }
 
 async function kill(deps: EngineDeps, call: Call): Promise<Reply> {
-  const word = call.query.get('signal') || 'KILL';
-  const signal = signalNumber(word);
+  const signal = signalAsked(call) ?? SIGKILL;
   const container = await findContainer(deps.runtime, call.params.id ?? '');
   const { config } = container;
   if (!isUp(container)) {
@@ -181,12 +181,19 @@ async function kill(deps: EngineDeps, call: Call): Promise<Reply> {
   return empty(204);
 }
 
+function signalAsked(call: Call): number | undefined {
+  const word = call.query.get('signal') ?? '';
+  const signal = word === '' ? undefined : signalNumber(word);
+  if (word !== '' && signal === undefined) throw new HttpError(400, `invalid signal: ${word}`);
+  return signal;
+}
+
 /** Stop signal, grace, SIGKILL. Goes on when the client leaves: half a stop helps nobody. */
 async function stop(deps: EngineDeps, call: Call): Promise<Reply> {
   const container = await findContainer(deps.runtime, call.params.id ?? '');
   if (!isUp(container)) return empty(304);
   const { config } = container;
-  const signal = signalNumber(call.query.get('signal') || config.stopSignal || 'TERM');
+  const signal = signalAsked(call) ?? signalNumber(config.stopSignal) ?? SIGTERM;
   const asked = call.query.get('t');
   const graceMs = asked === null || asked === '' ? config.stopGraceMs : Number(asked) * 1000;
   if (Number.isNaN(graceMs)) throw new HttpError(400, `invalid value for "t": "${asked}"`);

@@ -1,5 +1,6 @@
 import type { ContainerSpec, Healthcheck, Ulimit } from '../../../shared/gen/shoal/v1/objects.ts';
 import { parseIp } from '../../../shared/model/cidr.ts';
+import { signalNumber } from '../../../shared/model/signal.ts';
 import { NS_PER_MS } from '../../../shared/model/units.ts';
 import { invalid } from '../refuse.ts';
 import { checkImageReference } from './image-reference.ts';
@@ -25,7 +26,7 @@ export function checkContainerSpec(spec: ContainerSpec): void {
       `the working directory '${spec.dir}' is invalid, it needs to be an absolute path`,
     );
   }
-  if (spec.stopSignal !== '' && !isSignal(spec.stopSignal)) {
+  if (spec.stopSignal !== '' && signalNumber(spec.stopSignal) === undefined) {
     throw invalid(`ContainerSpec: stop-signal: unknown signal ${JSON.stringify(spec.stopSignal)}`);
   }
   if ((spec.stopGracePeriodNs ?? 0) < 0) {
@@ -155,20 +156,4 @@ function checkUlimit({ name, soft, hard }: Ulimit): void {
       `ContainerSpec: ulimit ${name}: ulimit soft limit must be less than or equal to hard limit: ${soft} > ${hard}`,
     );
   }
-}
-
-const SIGNALS = new Set(
-  (
-    'HUP INT QUIT ILL TRAP ABRT IOT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CLD ' +
-    'CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO POLL PWR SYS'
-  ).split(' '),
-);
-
-/** A name with or without SIG, RTMIN+n and RTMAX-n, or a number of Linux. */
-function isSignal(text: string): boolean {
-  if (/^\d{1,2}$/.test(text)) return Number(text) >= 1 && Number(text) <= 64;
-  const name = text.toUpperCase().replace(/^SIG/, '');
-  const realTime = /^RT(?:MIN(?:\+(\d{1,2}))?|MAX(?:-(\d{1,2}))?)$/.exec(name);
-  if (realTime !== null) return Number(realTime[1] ?? realTime[2] ?? 0) <= 30;
-  return SIGNALS.has(name);
 }
