@@ -117,8 +117,13 @@ export class MemberSide implements ClusterSide {
 
   /** Adopts what runs here, then opens the session. */
   async start(): Promise<void> {
-    const { session, tasks, dataPlane, certificates, signals, log } = this.#deps;
-    if (this.#record.role === 'manager') this.#runManager();
+    const { session, tasks, dataPlane, certificates, signals, identity, log } = this.#deps;
+    if (this.#record.role === 'manager') {
+      // A worker's certificate is the leader's word that this node is out of the quorum: this process ended before
+      // the manager did. Run again it would only ask in vain to be a member, and the session would wait for it.
+      if (identity.current().holder.role === 'manager') this.#runManager();
+      else await this.#retireManager();
+    }
     await tasks.adopt();
     dataPlane.onApplied((revision) => {
       session.applied(revision);
@@ -232,7 +237,8 @@ export class MemberSide implements ClusterSide {
   /** Written down last: after a crash in between it is done again. */
   async #retireManager(): Promise<void> {
     this.#deps.managers.setLocal(undefined);
-    await this.#manager?.stop();
+    // Without one of this process there may be one that an earlier process left.
+    await (this.#manager ?? this.#deps.makeManager()).stop();
     await this.#deps.clearManager();
     await this.#remember({ role: 'worker' });
     this.#manager = undefined;
