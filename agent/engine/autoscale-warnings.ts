@@ -32,15 +32,16 @@ function countWarning(
   before: Service | undefined,
   spec: ServiceSpec,
 ): string | undefined {
-  const asked = replicasOf(given);
+  const asked = given.mode?.$case === 'replicated' ? given.mode.value.replicas : undefined;
   const set = replicasOf(spec);
   const wasScaled = before?.spec !== undefined && followsLoad(before.spec);
   if (!wasScaled) {
-    return asked === set
+    return asked === undefined || asked === set
       ? undefined
       : `autoscaling is active: the service begins with ${set} replicas, not ${asked}, as min and max say`;
   }
-  if (asked === replicasOf(before.spec) || asked === before.declaredReplicas) return undefined;
+  if (asked === undefined || asked === replicasOf(before.spec) || asked === before.declaredReplicas)
+    return undefined;
   // Where none is among what the load may ask for, it is a count like others.
   if (set === 0 && effectiveAutoscale(spec)?.min !== 0) {
     return 'autoscaling is active, and paused by a count of 0: give another count to go on';

@@ -10,12 +10,12 @@ export type Counted = Readonly<{ spec: ServiceSpec; declaredReplicas: number | u
  * spec is the one to begin with: whoever deploys the same file again, or sends back what he read with
  * another image, does not ask for a count. Another number than the declared and the present one is
  * meant, and applied within min and max; none at all is also meant, and pauses the autoscaler.
- * A rollback is about everything but the count.
+ * `saysCount` false: the declaration is about everything but the count, like a rollback, or a file that leaves it out.
  */
 export function countedSpec(
   spec: ServiceSpec,
   stored: Pick<Service, 'spec' | 'declaredReplicas'> | undefined,
-  rollback: boolean,
+  saysCount: boolean,
 ): Counted {
   const given = replicasOf(spec);
   if (given === undefined || !followsLoad(spec)) return { spec, declaredReplicas: undefined };
@@ -23,7 +23,7 @@ export function countedSpec(
   if (!wasScaled) return { spec: withinRange(spec, given, 'start'), declaredReplicas: given };
   const { declaredReplicas } = stored;
   const present = replicasOf(stored.spec) ?? given;
-  if (rollback || given === present || given === declaredReplicas) {
+  if (!saysCount || given === present || given === declaredReplicas) {
     return { spec: withReplicas(spec, present), declaredReplicas };
   }
   return { spec: withinRange(spec, given, 'later'), declaredReplicas: given };

@@ -40,7 +40,7 @@ export async function createService(
   // Docker makes up a name when none is given; this one says where it comes from.
   const named = given.name === '' ? { ...given, name: `service-${id.slice(-8)}` } : given;
   const judged = judge(store, named, id);
-  const { spec, declaredReplicas } = countedSpec(judged, undefined, false);
+  const { spec, declaredReplicas } = countedSpec(judged, undefined, true);
   if (store.byName('service', spec.name) !== undefined) {
     throw new ShoalError('already-exists', nameConflict('service', spec.name));
   }
@@ -74,7 +74,9 @@ export async function updateService(
   const kept = withAutoscale(withRegistryAuth(wanted, stored, options), stored, options);
   const judged = judge(store, kept, stored.id);
   checkUnchangeable(stored.spec, judged);
-  const counted = countedSpec(judged, stored, options.rollback);
+  // As the operator gave it: completed, a spec without a count would ask for 1.
+  const saysCount = !options.rollback && givesReplicas(wanted);
+  const counted = countedSpec(judged, stored, saysCount);
   const updated = updatedService(stored, counted, options.rollback, clock.now());
   await writer.write([updateAction('service', updated)], signal);
   return stored.id;
@@ -130,6 +132,10 @@ function withRegistryAuth(
   const registryAuth = source?.task?.container?.registryAuth ?? '';
   if (registryAuth === '') return spec;
   return { ...spec, task: { ...task, container: { ...task.container, registryAuth } } };
+}
+
+function givesReplicas({ mode }: ServiceSpec): boolean {
+  return mode?.$case === 'replicated' && mode.value.replicas !== undefined;
 }
 
 /** Clients that do not know the field send back all but it: that says nothing about it. */

@@ -73,7 +73,13 @@ test.serial(
       created.json.Warnings?.[0] ?? '',
       /swarm\.autoscaler=true is read as autoscale\.cpu=70%/,
     );
-    const raised = await create('counted', { Labels: LABELS });
+    t.is(created.json.Warnings?.length, 1);
+    const unsaid = await create('unsaid', { Labels: LABELS, Mode: { Replicated: {} } });
+    t.is(unsaid.json.Warnings, null, 'nobody asked for another count');
+    const raised = await create('counted', {
+      Labels: LABELS,
+      Mode: { Replicated: { Replicas: 1 } },
+    });
     t.regex(raised.json.Warnings?.[0] ?? '', /begins with 2 replicas, not 1/);
     t.is((await update('counted', (spec) => withReplicas(spec, 1))).json.Warnings, null);
     const scaled = await update('counted', (spec) => withReplicas(spec, 5));

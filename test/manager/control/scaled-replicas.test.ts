@@ -56,7 +56,7 @@ for (const [title, before, given, labels, count, declared] of TABLE) {
       spec: specOf(before.present, before.labels),
       declaredReplicas: before.declared,
     };
-    const counted = countedSpec(specOf(given, labels), stored, false);
+    const counted = countedSpec(specOf(given, labels), stored, true);
     t.is(replicas(counted.spec), count);
     t.is(counted.declaredReplicas, declared);
   });
@@ -64,7 +64,7 @@ for (const [title, before, given, labels, count, declared] of TABLE) {
 
 test('a rollback is not about the count', (t) => {
   const stored = { spec: specOf(7, FROM_2_TO_10), declaredReplicas: 2 };
-  const counted = countedSpec(specOf(3, FROM_2_TO_10), stored, true);
+  const counted = countedSpec(specOf(3, FROM_2_TO_10), stored, false);
   t.is(replicas(counted.spec), 7);
   t.is(counted.declaredReplicas, 2);
 });
@@ -110,6 +110,23 @@ test('what the autoscaler set survives a deploy of the same file, and a rollback
   await updateService(id, await version(), { ...file, ...mode(40) });
   t.is(replicas((await service(id)).spec), 10);
   t.is((await service(id)).declaredReplicas, 40);
+});
+
+test('a file that says no count leaves it to the load, also where one was declared before', async (t) => {
+  const { createService, service, updateService, writer, store } = await controlFixture();
+  const mode = (count?: number) => ({
+    mode: { $case: 'replicated' as const, value: count === undefined ? {} : { replicas: count } },
+  });
+  const id = await createService({ labels: FROM_2_TO_10, ...mode(3) });
+  const version = async () => (await service(id)).meta?.version;
+  const stored = store.get('service', id) as Service;
+  const byLoad = { ...stored, spec: { ...(stored.spec as ServiceSpec), ...mode(8) } };
+  await writer.write([updateAction('service', byLoad)]);
+  await updateService(id, await version(), { labels: FROM_2_TO_10, ...mode() });
+  t.is(replicas((await service(id)).spec), 8);
+  t.is((await service(id)).declaredReplicas, 3);
+  await updateService(id, await version(), { labels: {}, ...mode() });
+  t.is(replicas((await service(id)).spec), 1, 'as in Swarm where nothing scales it');
 });
 
 test('secrets of a source must exist, and cannot be removed while they are named', async (t) => {
