@@ -68,7 +68,7 @@ export function readMetrics(
       return readValue(name, rule, given.value, input.replicas, toleranceOf(rules));
     }
     if (given.kind === 'tasks' && rule.kind === 'tasks') {
-      return readTasks(name, rule, given.byTask, rules, input, nowMs);
+      return readTasks(name, rule, given.loads, rules, input, nowMs);
     }
     return failed(name, rule, 'it was not read', undefined);
   });
@@ -152,7 +152,7 @@ function readValue(
 function readTasks(
   name: string,
   rule: Rule & { kind: 'tasks' },
-  byTask: Readonly<Record<string, Windowed>>,
+  loads: readonly Windowed[],
   rules: FilledAutoscaleSpec,
   input: DecisionInput,
   nowMs: number,
@@ -164,7 +164,7 @@ function readTasks(
     // A clock that stepped back would make all tasks young until it is where it was.
     return readyForMs >= warmupMs || readyForMs < 0;
   };
-  const seen = sample(input.tasks, believed, (task) => byTask[task.id]?.stable);
+  const seen = sample(input.tasks, believed, loads, 'stable');
   const counts = { counted: seen.counted, missing: seen.missing, notReady: seen.notReady };
   if (seen.counted === 0) {
     const ready = seen.missing > 0;
@@ -198,9 +198,7 @@ function readTasks(
       tolerance,
     );
   const stable = propose(seen);
-  const quick = rules.fast.disabled
-    ? undefined
-    : sample(input.tasks, believed, (task) => byTask[task.id]?.fast);
+  const quick = rules.fast.disabled ? undefined : sample(input.tasks, believed, loads, 'fast');
   const fast = quick !== undefined && quick.counted > 0 ? propose(quick) : undefined;
   return {
     reading: {
@@ -229,23 +227,21 @@ function readTasks(
 function sample(
   views: readonly TaskView[],
   believed: (task: TaskView) => boolean,
-  loadOf: (task: TaskView) => number | undefined,
+  loads: readonly Windowed[],
+  window: keyof Windowed,
 ): Sampled {
   let sum = 0;
   let counted = 0;
   let missing = 0;
   let notReady = 0;
-  for (const view of views) {
-    if (!believed(view)) {
-      notReady++;
-      continue;
-    }
-    const value = loadOf(view);
-    if (isLoad(value)) {
+  views.forEach((view, index) => {
+    const value = loads[index]?.[window];
+    if (!believed(view)) notReady++;
+    else if (isLoad(value)) {
       sum += value;
       counted++;
     } else missing++;
-  }
+  });
   return { mean: counted === 0 ? 0 : sum / counted, counted, missing, notReady };
 }
 

@@ -87,14 +87,19 @@ export class SampleRing {
     }
     if (stableWeight === 0) return NOTHING;
     return {
-      stable: stableSum / stableWeight,
-      fast: fastWeight === 0 ? undefined : fastSum / fastWeight,
+      stable: rounded(stableSum / stableWeight),
+      fast: fastWeight === 0 ? undefined : rounded(fastSum / fastWeight),
     };
   }
 }
 
 /** An exbibyte. Sums of what no host can measure would be infinite, and so would be what is told of them. */
 const MOST = 2 ** 60;
+
+/** To millionths: what a decision is made from is kept in text, and of no mean are more digits true. */
+function rounded(mean: number): number {
+  return Math.round(mean * 1e6) / 1e6;
+}
 
 /** NaN for what is absent, or cannot be. */
 function sane(value: number | undefined): number {

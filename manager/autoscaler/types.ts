@@ -6,7 +6,6 @@ import type {
 
 /** A task of the service that is wanted: its desired state is at most RUNNING. */
 export type TaskView = Readonly<{
-  id: string;
   /** `unplaced`: no node has room or fits; `starting`: on its way; `ready`: running, and healthy where it is checked. */
   phase: 'unplaced' | 'starting' | 'ready';
   /** Since when it is ready, milliseconds since 1970; 0 while it is not. */
@@ -18,7 +17,8 @@ export type Windowed = Readonly<{ stable: number | undefined; fast: number | und
 
 /** One metric of the spec as it was read, in the unit of its target. */
 export type MetricInput =
-  | Readonly<{ kind: 'tasks'; byTask: Readonly<Record<string, Windowed>> }>
+  /** Of each of the service's tasks, in the order of the input's. */
+  | Readonly<{ kind: 'tasks'; loads: readonly Windowed[] }>
   | Readonly<{ kind: 'value'; value: Windowed }>
   /** `failures`: readings in a row that failed. */
   | Readonly<{ kind: 'error'; error: string; failures: number }>;

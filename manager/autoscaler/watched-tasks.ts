@@ -58,21 +58,23 @@ export class WatchedTasks {
     return this.#ready;
   }
 
-  /** The same list until something changes. */
+  /** The same list until something changes; `metric` has the same order. */
   views(): readonly TaskView[] {
     this.#views ??= Array.from(this.#tasks.values(), ({ view }) => view);
     return this.#views;
   }
 
+  /** Of each task, in the order of `views`. */
   metric(signal: Signal, windows: Windows, monotonicMs: number): MetricInput {
-    const byTask: Record<string, Windowed> = {};
-    for (const [id, task] of this.#tasks) {
-      byTask[id] =
+    const loads: Windowed[] = [];
+    for (const task of this.#tasks.values()) {
+      loads.push(
         task.ring === undefined || task.view.phase !== 'ready'
           ? NOTHING
-          : task.ring.windowed(signal, monotonicMs, windows, task.readyAtMs);
+          : task.ring.windowed(signal, monotonicMs, windows, task.readyAtMs),
+      );
     }
-    return { kind: 'tasks', byTask };
+    return { kind: 'tasks', loads };
   }
 
   #put(task: Task, readyAt: Moment): void {
@@ -85,7 +87,7 @@ export class WatchedTasks {
     if (isReady !== wasReady) this.#ready += isReady ? 1 : -1;
     this.#tasks.set(id, {
       nodeId,
-      view: { id, phase, readySinceMs: isReady ? readyAt.nowMs : 0 },
+      view: { phase, readySinceMs: isReady ? readyAt.nowMs : 0 },
       readyAtMs: isReady ? readyAt.monotonicMs : Number.POSITIVE_INFINITY,
       ring: known?.ring,
     });

@@ -224,20 +224,23 @@ class Run {
     this.replicas = replicas;
   }
 
+  #each<T>(value: T): T[] {
+    return Array.from({ length: this.replicas }, () => value);
+  }
+
   second(total: number): ScaleRecord {
     this.nowMs += 1000;
     const mean = total / this.replicas;
-    const ids = Array.from({ length: this.replicas }, (_, index) => `task${index}`);
     const input: DecisionInput = {
       replicas: this.replicas,
       setReplicas: undefined,
-      tasks: ids.map((id) => ({ id, phase: 'ready', readySinceMs: 1 })),
+      tasks: this.#each({ phase: 'ready', readySinceMs: 1 }),
       metrics: this.spec.metrics.map(({ kind }): MetricInput => {
         if (kind?.$case === 'redisList')
           return { kind: 'value', value: { stable: total, fast: total } };
         return {
           kind: 'tasks',
-          byTask: Object.fromEntries(ids.map((id) => [id, { stable: mean, fast: mean }])),
+          loads: this.#each({ stable: mean, fast: mean }),
         };
       }),
       request: { cores: 1, memoryBytes: undefined },

@@ -314,18 +314,18 @@ test('what a decision is made from is in the store, the samples and the sources'
     replicas: 3,
     setReplicas: undefined,
     tasks: [
-      { id: ready.id, phase: 'ready', readySinceMs: Date.UTC(2025, 11, 31) },
-      { id: unplaced.id, phase: 'unplaced', readySinceMs: 0 },
-      { id: placed.id, phase: 'starting', readySinceMs: 0 },
+      { phase: 'ready', readySinceMs: Date.UTC(2025, 11, 31) },
+      { phase: 'unplaced', readySinceMs: 0 },
+      { phase: 'starting', readySinceMs: 0 },
     ],
     metrics: [
       {
         kind: 'tasks',
-        byTask: {
-          [ready.id]: { stable: 500, fast: 500 },
-          [unplaced.id]: { stable: undefined, fast: undefined },
-          [placed.id]: { stable: undefined, fast: undefined },
-        },
+        loads: [
+          { stable: 500, fast: 500 },
+          { stable: undefined, fast: undefined },
+          { stable: undefined, fast: undefined },
+        ],
       },
       { kind: 'value', value },
     ],
@@ -347,7 +347,7 @@ test('what was measured of a task before it became ready is not about its load',
   });
   const cpuNow = () => {
     const [metric] = seen?.metrics ?? [];
-    return metric?.kind === 'tasks' ? metric.byTask[task.id]?.stable : 'none';
+    return metric?.kind === 'tasks' ? metric.loads[0]?.stable : 'none';
   };
   it.sample([task], { cpuCores: 4 });
   await it.clock.advance(1_000);

@@ -84,6 +84,9 @@ test('a sample that came late, twice or with nonsense is no news', (t) => {
   t.is(ring.windowed('cpu', 7_000, WINDOWS, EVER).stable, 1);
 });
 
+/** Means are told to so much. */
+const MILLIONTH = 1e-6;
+
 test('means are within what was measured, and those of a constant load are the load', (t) => {
   const samples = fc.array(
     fc.record({
@@ -106,7 +109,8 @@ test('means are within what was measured, and those of a constant load are the l
         for (const mean of [stable, fast]) {
           // A sample that ends now is in both windows.
           if (mean === undefined) return false;
-          if (mean < Math.min(...values) - 1e-9 || mean > Math.max(...values) + 1e-9) return false;
+          if (mean < Math.min(...values) - MILLIONTH || mean > Math.max(...values) + MILLIONTH)
+            return false;
         }
       }
       return true;

@@ -38,24 +38,21 @@ export class ShoalController implements Controller {
   }
 
   decide(nowMs: number, replicas: number, tasks: readonly PlantTask[]): number {
-    const byTask: Record<string, Windowed> = {};
-    const views = tasks.map((task): TaskView => {
-      byTask[task.id] = {
+    const loads = tasks.map(
+      (task): Windowed => ({
         stable: this.#mean(task, nowMs - METRIC_WINDOW_MS),
         fast: this.#mean(task, nowMs - this.#fastMs),
-      };
+      }),
+    );
+    const views = tasks.map((task): TaskView => {
       const ready = task.readyMs <= nowMs;
-      return {
-        id: task.id,
-        phase: ready ? 'ready' : 'starting',
-        readySinceMs: ready ? task.readyMs : 0,
-      };
+      return { phase: ready ? 'ready' : 'starting', readySinceMs: ready ? task.readyMs : 0 };
     });
     const input = {
       replicas,
       setReplicas: this.#setReplicas,
       tasks: views,
-      metrics: [{ kind: 'tasks', byTask } as const],
+      metrics: [{ kind: 'tasks', loads } as const],
       request: { cores: 1, memoryBytes: undefined },
       updating: false,
       knocks: 0,

@@ -114,18 +114,21 @@ function questionOf(row: Ask): KeptQuestion & { nowMs: number } {
   const spec = plain(row.spec);
   const nowMs = row.nowMs ?? NOW;
   const rows = row.tasks ?? Array.from({ length: row.replicas }, () => 0);
-  const byTask: Record<string, Windowed> = {};
+  const loads: Windowed[] = [];
   const views = rows.map((task, index): TaskView => {
-    const id = `task${index}`;
     const load = typeof task === 'object' ? task.young : task;
-    if (typeof load === 'number') byTask[id] = { stable: load, fast: row.fast?.[index] ?? load };
-    if (task === 'starting' || task === 'unplaced') return { id, phase: task, readySinceMs: 0 };
+    loads.push(
+      typeof load === 'number'
+        ? { stable: load, fast: row.fast?.[index] ?? load }
+        : { stable: undefined, fast: undefined },
+    );
+    if (task === 'starting' || task === 'unplaced') return { phase: task, readySinceMs: 0 };
     const ageMs = typeof task === 'object' ? 1000 : 3_600_000;
-    return { id, phase: 'ready', readySinceMs: nowMs - ageMs };
+    return { phase: 'ready', readySinceMs: nowMs - ageMs };
   });
   const metrics = spec.metrics.map((_, index): MetricInput => {
     const given = row.metrics?.[index];
-    if (given === undefined) return { kind: 'tasks', byTask };
+    if (given === undefined) return { kind: 'tasks', loads };
     return typeof given === 'number'
       ? { kind: 'value', value: { stable: given, fast: given } }
       : given;
