@@ -16,7 +16,7 @@ export type InboxPorts = Readonly<{
   admin: NodeAdmin;
   snapshots: NodeSnapshots;
   applying: NodeApplying;
-  /** Waits for room on the disk: a read could not be answered. */
+  /** Waits for room on the disk: nothing could be answered. */
   isParked: () => boolean;
   post: (event: FromNode) => void;
   close: () => void;
@@ -32,7 +32,9 @@ export class NodeInbox {
 
   take(message: ToNode): void {
     const { storage, raft, proposals, admin, snapshots, applying, post } = this.#ports;
-    const refused = storage.full ? refusedForRoom(message) : undefined;
+    // A disk may have room for others, and none for what this member waits to write.
+    const hasNoRoom = storage.full || this.#ports.isParked();
+    const refused = hasNoRoom ? refusedForRoom(message) : undefined;
     if (refused !== undefined) {
       post(refused);
       return;

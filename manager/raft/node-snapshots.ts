@@ -28,7 +28,8 @@ export type SnapshotPorts = Readonly<{
 type Taking = {
   readonly meta: SnapshotMeta;
   readonly sink: SnapshotSink;
-  readonly replacesAll: boolean;
+  /** How many orders to replace everything it carries out. */
+  readonly orders: number;
   bytes: number;
 };
 
@@ -44,8 +45,9 @@ export class NodeSnapshots {
   /** Of the last snapshot that this run took: 0 before the first one. */
   #snapshotBytes = 0;
   #notBefore = 0;
-  /** The next one that is begun takes the place of the whole log before it. */
-  #replacesAll = false;
+  /** Orders to take the place of the whole log, and those that a snapshot on disk has carried out. */
+  #orders = 0;
+  #ordersDone = 0;
   constructor(ports: SnapshotPorts, policy: CompactionPolicy) {
     this.#ports = ports;
     this.#policy = policy;
@@ -65,7 +67,7 @@ export class NodeSnapshots {
     const last = this.#ports.view.snapshot()?.index ?? 0;
     const [logBytes, snapshotBytes] = [this.#logBytes, this.#snapshotBytes];
     const due =
-      this.#replacesAll ||
+      this.#orders > this.#ordersDone ||
       logBytes >= SNAPSHOT_EVERY_BYTES ||
       snapshotDue(this.#policy, index, last, { logBytes, snapshotBytes });
     if (!due || index <= last || index < this.#notBefore) return;
@@ -74,14 +76,14 @@ export class NodeSnapshots {
     this.#ports.ask();
   }
 
-  /** A snapshot is due now, and nothing before it is to be kept. */
+  /** A snapshot is due now, and nothing before it is to be kept. One that fails is followed by another. */
   replaceAll(): void {
-    this.#replacesAll = true;
+    this.#orders++;
     this.#askForAll();
   }
 
   #askForAll(): void {
-    if (!this.#replacesAll || this.#asked || this.#committing) return;
+    if (this.#orders === this.#ordersDone || this.#asked || this.#committing) return;
     this.#asked = true;
     this.#ports.ask();
   }
@@ -96,8 +98,7 @@ export class NodeSnapshots {
     const meta = { index, term, confState };
     this.#withRoom(index, () => {
       const sink = storage.beginSnapshot(meta);
-      this.#taking = { meta, sink, replacesAll: this.#replacesAll, bytes: 0 };
-      this.#replacesAll = false;
+      this.#taking = { meta, sink, orders: this.#orders, bytes: 0 };
       sink.write(encodeDirectory(directory));
     });
   }
@@ -153,13 +154,15 @@ export class NodeSnapshots {
     this.#taking = undefined;
   }
 
-  #committed({ meta, replacesAll, bytes }: Taking): void {
+  #committed({ meta, orders, bytes }: Taking): void {
     this.#committing = false;
     this.#snapshotBytes = bytes;
     const { storage, view } = this.#ports;
     if (view.term(meta.index) !== meta.term || meta.index <= (view.snapshot()?.index ?? 0)) return;
     storage.adoptSnapshot(meta);
     view.setSnapshot(meta);
+    const replacesAll = orders > this.#ordersDone;
+    this.#ordersDone = orders;
     const to = replacesAll ? meta.index : this.#keepNeeded(this.#compactTo(meta.index));
     if (to >= view.firstIndex()) {
       storage.compact(to);

@@ -218,7 +218,7 @@ export class RaftNode {
   #tick(): void {
     this.#ticks++;
     this.#peers.tick();
-    this.#ports.storage.idle();
+    if (this.#ports.storage.idle()) this.#snapshots.replaceAll();
     if (this.#parked !== undefined) {
       this.#retryParked(this.#parked);
       return;

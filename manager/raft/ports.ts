@@ -39,8 +39,8 @@ export interface NodeStorage extends DurableLog, NoteReader {
   openSnapshot(name: Pick<SnapshotMeta, 'index' | 'term'>): SnapshotBody | undefined;
   /** Durable when it returns. */
   putNote(key: string, value: Uint8Array): void;
-  /** Called each tick: does what can wait. */
-  idle(): void;
+  /** Called each tick: does what can wait. True as `setKek`, which waits for room on a full disk. */
+  idle(): boolean;
   /**
    * From now on `kek` opens what is kept; undefined: a key that lies beside it. True when what was kept
    * so far could have been opened without: it goes with the next snapshot that replaces all of it. The key

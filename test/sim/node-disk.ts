@@ -126,12 +126,12 @@ export class NodeDisk implements NodeStorage {
     return this.#notes.get(key);
   }
 
-  idle(): void {
-    if (this.#files.size <= 4) return;
+  idle(): boolean {
     for (const [name, file] of this.#files) {
+      if (this.#files.size <= 4) break;
       if (file !== this.#adopted && file.whole) this.#files.delete(name);
-      if (this.#files.size <= 4) return;
     }
+    return false;
   }
 
   setKek(): boolean {

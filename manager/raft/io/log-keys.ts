@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { ShoalError } from '../../../shared/errors.ts';
-import { type Disk, readWhole, replaceWhole } from './disk.ts';
+import { type Disk, isDiskFull, readWhole, replaceWhole } from './disk.ts';
 import { KEY_BYTES, TAG_BYTES } from './wal/cipher.ts';
 import { KEY_ID_BYTES, LOG_ID_BYTES } from './wal/segment.ts';
 
@@ -57,7 +57,7 @@ export class LogKeys {
     // Opened by the new key: nothing needs the one before any more.
     const isDouble = stored.keys.some(({ formerly }) => formerly !== undefined);
     if (isDouble && kek !== undefined && unwrapAll(stored, kek, 'wrapped') !== undefined) {
-      this.#save(kek);
+      this.#saveWithRoom(kek);
     }
   }
 
@@ -89,18 +89,18 @@ export class LogKeys {
     return this.#keys.map(({ id }) => id);
   }
 
-  /** What is written from now on is sealed with a new key. */
+  /** What is written from now on is sealed with a new key; not when this throws: it is not on disk then. */
   rotate(): void {
-    this.#keys = [...this.#keys, newKey()];
-    this.#save(this.#kek ?? this.#kekOnDisk());
+    const keys = [...this.#keys, newKey()];
+    this.#save(this.#kek ?? this.#kekOnDisk(), keys);
+    this.#keys = keys;
   }
 
-  /** No file is sealed with others than these any more. */
+  /** No file is sealed with others than these any more. Without room for it, all stay. */
   keepOnly(used: ReadonlySet<string>): void {
     const kept = this.#keys.filter((one) => one === this.current || used.has(one.id));
     if (kept.length === this.#keys.length) return;
-    this.#keys = kept;
-    this.#save(this.#kek ?? this.#kekOnDisk());
+    if (this.#saveWithRoom(this.#kek ?? this.#kekOnDisk(), kept)) this.#keys = kept;
   }
 
   /**
@@ -143,12 +143,23 @@ export class LogKeys {
     return fresh;
   }
 
-  #save(kek: Uint8Array): void {
+  /** Of what can wait: false when there is no room for it. */
+  #saveWithRoom(kek: Uint8Array, keys = this.#keys): boolean {
+    try {
+      this.#save(kek, keys);
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      return false;
+    }
+    return true;
+  }
+
+  #save(kek: Uint8Array, keys = this.#keys): void {
     const logId = Buffer.from(this.logId).toString('hex');
     const stored: Stored = {
       format: FORMAT,
       logId,
-      keys: this.#keys.map(({ id, key }) => ({
+      keys: keys.map(({ id, key }) => ({
         id,
         wrapped: wrap(kek, key, logId + id),
         ...(this.#former && { formerly: wrap(this.#former, key, logId + id) }),

@@ -218,19 +218,21 @@ export class WalLog implements NodeStorage {
 
   /**
    * After a moment without writes the newest record is followed by another one: from then on damage
-   * to it is known to be no torn write.
+   * to it is known to be no torn write. True as `setKek`, when that had to wait for room.
    */
-  idle(): void {
+  idle(): boolean {
     this.#idles++;
     const quiet = !this.#wroteSinceIdle;
     this.#wroteSinceIdle = false;
     if (this.#spares.full && this.#idles % RETRY_ROOM_IDLES === 0) {
       this.#spares.prepare(this.#nextSize);
     }
-    this.#kekChange.idle();
-    if (!quiet || (this.#marked && !this.#hardStateDirty)) return;
-    this.#mark();
-    this.#wroteSinceIdle = false;
+    const mustReplaceAll = this.#kekChange.idle();
+    if (quiet && (!this.#marked || this.#hardStateDirty)) {
+      this.#mark();
+      this.#wroteSinceIdle = false;
+    }
+    return mustReplaceAll;
   }
 
   close(): void {

@@ -37,6 +37,9 @@ class Disk implements NodeStorage {
   broken = false;
   full = false;
   snapshotsFail = false;
+  replaceDue = false;
+  /** Has room again, says its owner, and has none for what is written. */
+  hidesFull = false;
   constructor(events: string[]) {
     this.#events = events;
   }
@@ -52,7 +55,7 @@ class Disk implements NodeStorage {
   }
   append(batch: DurableBatch, options?: { lazy: boolean }): void {
     if (this.broken) throw new Error('EIO: the disk is gone');
-    if (this.full) throw new DiskFullError('here');
+    if (this.full || this.hidesFull) throw new DiskFullError('here');
     if (batch.hardState !== undefined) this.hardState = batch.hardState;
     if (batch.snapshot !== undefined) {
       const { meta, body } = batch.snapshot;
@@ -100,8 +103,11 @@ class Disk implements NodeStorage {
   setKek(kek: Uint8Array | undefined): boolean {
     return kek !== undefined;
   }
-  idle(): void {
+  idle(): boolean {
     if (this.broken) throw new Error('EIO: the disk is gone');
+    const isReplaceDue = this.replaceDue;
+    this.replaceDue = false;
+    return isReplaceDue;
   }
 }
 
@@ -634,4 +640,59 @@ test('when the log begins to lock itself, a snapshot at once replaces all that l
   await new Promise((resolve) => setImmediate(resolve));
   world.run();
   t.is(world.disk.view.firstIndex(), 6, 'no entries are kept for slow members');
+});
+
+test('the order to replace all that lay open outlives a snapshot that comes to nothing', async (t) => {
+  const world = alone();
+  world.propose(1, 'a', 'b', 'c');
+  world.node.take([{ kind: 'applied', index: 5 }]);
+  world.node.take([{ kind: 'set-kek', kek: new Uint8Array(32) }]);
+  world.run();
+  t.is(world.of('take-snapshot').length, 1);
+  world.disk.snapshotsFail = true;
+  world.node.take([
+    { kind: 'snapshot-begin', index: 5 },
+    { kind: 'snapshot-end', ok: true },
+  ]);
+  world.run();
+  world.disk.snapshotsFail = false;
+  world.propose(10, ...Array.from({ length: 1_000 }, (_, i) => `${i}`));
+  world.node.take([{ kind: 'applied', index: 1_005 }]);
+  world.run();
+  t.is(world.of('take-snapshot').length, 2, 'later');
+  world.node.take([
+    { kind: 'snapshot-begin', index: 1_005 },
+    { kind: 'snapshot-end', ok: true },
+  ]);
+  await new Promise(setImmediate);
+  t.is(world.disk.view.firstIndex(), 1_006, 'and it is one that replaces all');
+});
+
+test('a change of keys that had to wait for room is followed by a snapshot as well', (t) => {
+  const world = alone();
+  world.propose(1, 'a', 'b', 'c');
+  world.node.take([{ kind: 'applied', index: 5 }]);
+  world.ticks(3);
+  t.is(world.of('take-snapshot').length, 0);
+  world.disk.replaceDue = true;
+  world.ticks(1);
+  t.is(world.of('take-snapshot').length, 1);
+});
+
+test('a member that stands still takes no writes, whatever its disk says of itself', (t) => {
+  const world = alone();
+  world.disk.hidesFull = true;
+  world.propose(7, 'lost');
+  t.is(world.of('failed').at(-1)?.error.code, 'unknown-outcome');
+  world.propose(8, 'refused');
+  world.node.take([{ kind: 'add-member', id: 9, member: member('b') }]);
+  world.run();
+  t.deepEqual(
+    world.of('failed').map(({ firstId, error }) => [firstId, error.code]),
+    [
+      [7, 'unknown-outcome'],
+      [8, 'resource-exhausted'],
+      [9, 'resource-exhausted'],
+    ],
+  );
 });

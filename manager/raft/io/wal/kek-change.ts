@@ -15,6 +15,8 @@ export class KekChange {
   #idles = 0;
   /** There was no room to write down that it is the key now. */
   #due: { kek: Uint8Array | undefined } | undefined;
+  /** What a new data key still waits for: room to be written down, or for a segment to be used in. */
+  #rotation: 'key' | 'segment' | undefined;
   #isFormerOver = false;
 
   /** `roll` goes on in a new segment, sealed by the newest data key. */
@@ -23,7 +25,10 @@ export class KekChange {
     this.#roll = roll;
   }
 
-  /** True when what was kept so far could have been opened without a key: all of it must be replaced. */
+  /**
+   * True when what was kept so far could have been opened without a key: all of it must be replaced. While there
+   * is no room for the change it is false; `idle` tells then.
+   */
   set(kek: Uint8Array | undefined): boolean {
     const before = this.#keys.kek;
     this.#due = undefined;
@@ -37,30 +42,47 @@ export class KekChange {
     } catch (error) {
       if (!isDiskFull(error)) throw error;
       this.#due = { kek };
-      return true;
+      return false;
     }
-    if (before !== undefined) return false;
     // The disk may still remember what once lay on it: the data keys that it could open must go.
-    this.rotate();
-    return true;
+    return before === undefined && this.rotate();
   }
 
-  /** What is written from now on is sealed with a new data key; the old one goes with its last file. */
-  rotate(): void {
-    this.#keys.rotate();
+  /**
+   * What is written from now on is sealed with a new data key; the old one goes with its last file. False when
+   * that has to wait for room.
+   */
+  rotate(): boolean {
+    this.#rotation = 'key';
+    return this.#goOn();
+  }
+
+  /** As `set`, of what had to wait. */
+  idle(): boolean {
+    this.#idles++;
+    if (this.#idles % RETRY_ROOM_IDLES !== 0) return false;
+    if (this.#due !== undefined) return this.set(this.#due.kek);
+    if (this.#rotation !== undefined) return this.#goOn();
+    if (this.#isFormerOver) this.#dropFormer();
+    return false;
+  }
+
+  #goOn(): boolean {
+    try {
+      if (this.#rotation === 'key') this.#keys.rotate();
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      return false;
+    }
+    this.#rotation = 'segment';
     try {
       this.#roll();
     } catch (error) {
-      // Then with the next segment that there is room for.
       if (!(error instanceof DiskFullError)) throw error;
+      return false;
     }
-  }
-
-  idle(): void {
-    this.#idles++;
-    if (this.#idles % RETRY_ROOM_IDLES !== 0) return;
-    if (this.#due !== undefined) this.set(this.#due.kek);
-    else if (this.#isFormerOver) this.#dropFormer();
+    this.#rotation = undefined;
+    return true;
   }
 
   #dropFormer(): void {

@@ -129,10 +129,76 @@ test('a change of keys on a full disk is made when there is room', (t) => {
   const log = begin(disk);
   log.append({ entries: range(1, 3) });
   disk.capacity = disk.used;
-  t.true(log.setKek(kek(1)));
+  t.false(log.setKek(kek(1)));
   t.is(load(disk.kill()).entries.length, 3, 'not yet');
   disk.capacity = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 20; i++) log.idle();
+  const told = Array.from({ length: 20 }, () => log.idle());
+  t.is(told.filter(Boolean).length, 1, 'now what lay open is to be replaced');
   t.throws(() => load(disk.kill()), { message: /locked/ });
   t.is(openWith(disk.kill(), kek(1)).load().entries.length, 3);
+});
+
+test('a disk that fills up at any point of a change of keys does not end the log', (t) => {
+  // From no room at all to room for a whole segment.
+  for (let room = 0; room <= 400_000; room = Math.ceil((room + 40) * 1.15)) {
+    const disk = new SimDisk();
+    const log = begin(disk);
+    log.append({ hardState: hard(1, 3), entries: range(1, 3) });
+    const [open = ''] = keyIds(disk);
+    disk.capacity = disk.used + room;
+    let isDue = false;
+    t.notThrows(() => {
+      isDue = log.setKek(kek(1));
+    }, `room for ${room}`);
+    const killed = disk.kill();
+    const entries = [kek(1), undefined].map((key) => {
+      try {
+        return openWith(killed.kill(), key).load().entries.length;
+      } catch {
+        return 0;
+      }
+    });
+    t.true(entries.includes(3), `room for ${room}`);
+    disk.capacity = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 20; i++) {
+      const isDueNow = log.idle();
+      t.false(isDue && isDueNow, 'it is told once');
+      isDue ||= isDueNow;
+    }
+    t.true(isDue, 'when there is room, all that lay open is to be replaced');
+    t.not(keyIds(disk).at(-1), open);
+    log.saveSnapshot(meta(3), [bytes('state')]);
+    log.compact(3);
+    t.false(keyIds(disk).includes(open), `room for ${room}`);
+    t.is(openWith(disk.kill(), kek(1)).load().snapshot?.index, 3);
+  }
+});
+
+test('data keys that no file needs any more are let go of when there is room to say so', (t) => {
+  const disk = new SimDisk();
+  const log = begin(disk);
+  log.append({ hardState: hard(1, 3), entries: range(1, 3) });
+  const [open = ''] = keyIds(disk);
+  log.setKek(kek(1));
+  log.saveSnapshot(meta(3), [bytes('state')]);
+  disk.capacity = disk.used;
+  t.notThrows(() => log.compact(3));
+  disk.capacity = Number.POSITIVE_INFINITY;
+  log.append({ hardState: hard(1, 4), entries: [entry(4)] });
+  log.saveSnapshot(meta(4), [bytes('state')]);
+  t.false(keyIds(disk).includes(open));
+  t.is(openWith(disk.kill(), kek(1)).load().entries.length, 1);
+});
+
+test('a log whose key was changed opens on a disk without room', (t) => {
+  const disk = new SimDisk();
+  const log = openWith(disk, kek(1));
+  log.load();
+  log.append({ entries: range(1, 3) });
+  log.setKek(kek(2));
+  const after = disk.kill();
+  after.capacity = after.used;
+  t.is(openWith(after, kek(2)).load().entries.length, 3);
+  after.capacity = Number.POSITIVE_INFINITY;
+  t.is(openWith(after.kill(), kek(2)).load().entries.length, 3);
 });
