@@ -1,3 +1,5 @@
+import type { ClusterSpec } from './gen/shoal/v1/objects.ts';
+
 /**
  * What shoald tells a manager process on its standard input, as one JSON text: how to be the manager of this
  * node. Goes over a pipe because a bootstrap carries the cluster's signing key, which must not lie in argv, in
@@ -49,18 +51,8 @@ export type ClusterBootstrap = Readonly<{
   defaultAddressPools: readonly string[];
   subnetSize: number;
   dataPathPort: number;
-  /** ClusterSpec in proto JSON-like form, already checked; undefined takes the defaults. */
-  spec: ClusterSpecInput;
-}>;
-
-/** The parts of Swarm's cluster spec that `swarm init` may set; absent ones take the defaults. */
-export type ClusterSpecInput = Readonly<{
-  labels?: Readonly<Record<string, string>>;
-  taskHistoryLimit?: number;
-  snapshotInterval?: number;
-  dispatcherHeartbeatNs?: number;
-  nodeCertExpiryNs?: number;
-  autolockManagers?: boolean;
+  /** As the rest, judged already and without anything left out (`model/cluster-spec.ts`). */
+  spec: ClusterSpec;
 }>;
 
 /** Ports of a cluster's nodes, the same as Swarm's, so that firewall rules for Swarm fit. */

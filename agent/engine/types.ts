@@ -10,6 +10,7 @@ import type {
 } from '../../shared/gen/shoal/v1/control.ts';
 import type { LogMessage, LogSubscription } from '../../shared/gen/shoal/v1/logs.ts';
 import type {
+  ClusterSpec,
   NodeAvailability,
   NodeDescription,
   StoreObject,
@@ -40,8 +41,8 @@ export type InitRequest = Readonly<{
   subnetSize: number;
   forceNewCluster: boolean;
   availability: NodeAvailability;
-  /** Swarm's Spec as it came, for control to judge. */
-  spec: unknown;
+  /** What was left out is 0 or empty. */
+  spec: ClusterSpec;
   autoLock: boolean;
 }>;
 

@@ -1,7 +1,14 @@
 import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
 import { BackupMessage, type ClusterInfo } from '../../shared/gen/shoal/v1/control.ts';
 import { CONTROL_PORT, DATA_PATH_PORT, type ManagerMode } from '../../shared/manager-start.ts';
+import {
+  DEFAULT_CLUSTER_SPEC,
+  newAddressPools,
+  newClusterSpec,
+  newDataPathPort,
+} from '../../shared/model/cluster-spec.ts';
 import { joinHostPort } from '../../shared/model/host-port.ts';
+import { nsToMs } from '../../shared/model/units.ts';
 import type { TlsIdentity } from '../../shared/pki/identity.ts';
 import { parseUnlockKey } from '../../shared/pki/unlock-key.ts';
 import type {
@@ -14,7 +21,6 @@ import type {
 import { splitHostPort } from './address.ts';
 import { type HostAddresses, whereAsked, whereNow } from './addresses.ts';
 import { readBackup } from './backup.ts';
-import { clusterSpec } from './init-spec.ts';
 import type { ClusterSide, MembershipDeps } from './membership-ports.ts';
 import { leaveRefusal } from './quorum.ts';
 import type { NodeRecord } from './record.ts';
@@ -28,11 +34,8 @@ const LOCKED =
   'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.';
 const INVALID_KEY = 'swarm could not be unlocked: invalid key provided';
 const UNLOCKED_WITHIN_MS = 10_000;
-const CERTIFICATE_VALIDITY_MS = 90 * 24 * 3_600_000; // Swarm's --cert-expiry
 const READY_WITHIN_MS = 30_000;
 const RESIGN_WITHIN_MS = 10_000;
-const DEFAULT_POOLS = ['10.0.0.0/8'];
-const DEFAULT_SUBNET_SIZE = 24;
 
 /** This host's way into a cluster, and out of it. One change at a time. */
 export class NodeMembership implements Membership {
@@ -122,20 +125,12 @@ export class NodeMembership implements Membership {
     }
     return this.#exclusively(async () => {
       const where = whereAsked(request, this.#host());
-      const spec = {
-        ...clusterSpec(request.spec),
-        ...(request.autoLock && { autolockManagers: true }),
-      };
-      const dataPathPort = request.dataPathPort || DATA_PATH_PORT;
-      if (dataPathPort < 1024 || dataPathPort > 49151) {
-        throw new ShoalError(
-          'invalid-argument',
-          `Datapath port number (${dataPathPort}) is not in valid range (1024 - 49151)`,
-        );
-      }
-      const validityMs =
-        spec.nodeCertExpiryNs === undefined ? CERTIFICATE_VALIDITY_MS : spec.nodeCertExpiryNs / 1e6;
-      const founding = this.#deps.found(validityMs);
+      // All that can be refused is refused here: the manager process would only end, and be started again.
+      const autolockManagers = request.spec.autolockManagers || request.autoLock;
+      const spec = newClusterSpec({ ...request.spec, autolockManagers });
+      const pools = newAddressPools(request);
+      const dataPathPort = newDataPathPort(request.dataPathPort);
+      const founding = this.#deps.found(nsToMs(spec.nodeCertExpiryNs));
       const record: NodeRecord = {
         ...where,
         nodeId: founding.nodeId,
@@ -151,9 +146,7 @@ export class NodeMembership implements Membership {
           rootKeyPem: founding.rootKeyPem,
           hostname: this.#deps.hostname,
           availability: request.availability,
-          defaultAddressPools:
-            request.defaultAddressPools.length > 0 ? request.defaultAddressPools : DEFAULT_POOLS,
-          subnetSize: request.subnetSize || DEFAULT_SUBNET_SIZE,
+          ...pools,
           dataPathPort,
           spec,
         },
@@ -203,7 +196,7 @@ export class NodeMembership implements Membership {
       const { clusterId, rootCertificatePem, rootKeyPem, index, dataPathPort } = header;
       const founding = this.#deps.refound(
         { clusterId, certificatePem: rootCertificatePem, keyPem: rootKeyPem },
-        CERTIFICATE_VALIDITY_MS,
+        nsToMs(DEFAULT_CLUSTER_SPEC.nodeCertExpiryNs),
       );
       const record: NodeRecord = {
         ...where,
@@ -319,7 +312,7 @@ export class NodeMembership implements Membership {
       this.#side = await startSide(record, saved.identity, { kind: 'run', remotes });
       throw error;
     }
-    await this.#side.ready(AbortSignal.any([signal, AbortSignal.timeout(READY_WITHIN_MS)]));
+    await this.#ready(this.#side, signal);
     return record.nodeId;
   }
 
@@ -336,7 +329,7 @@ export class NodeMembership implements Membership {
       await store.saveIdentity(identity);
       await store.saveRecord(record);
       side = await this.#deps.startSide(record, identity, mode);
-      await side.ready(AbortSignal.any([signal, AbortSignal.timeout(READY_WITHIN_MS)]));
+      await this.#ready(side, signal);
     } catch (error) {
       await side?.tearDown();
       await store.clear();
@@ -345,6 +338,21 @@ export class NodeMembership implements Membership {
     this.#side = side;
     this.#state = 'active';
     this.#error = '';
+  }
+
+  async #ready(side: ClusterSide, signal: AbortSignal): Promise<void> {
+    const late = new AbortController();
+    const timer = this.#deps.clock.after(READY_WITHIN_MS, () => late.abort());
+    try {
+      await side.ready(AbortSignal.any([signal, late.signal]));
+    } catch (cause) {
+      if (!late.signal.aborted) throw cause;
+      const seconds = READY_WITHIN_MS / 1_000;
+      const why = `what runs on this host for a cluster was not up within ${seconds} s: the log of shoald says why`;
+      throw new ShoalError('deadline-exceeded', why, { cause });
+    } finally {
+      timer.cancel();
+    }
   }
 
   #host(): HostAddresses {

@@ -19,6 +19,7 @@ import {
   parseCidr,
   parseIp,
 } from '../../shared/model/cidr.ts';
+import { DEFAULT_ADDRESS_POOLS, DEFAULT_SUBNET_SIZE } from '../../shared/model/cluster-spec.ts';
 import { sameValue } from '../../shared/model/equal.ts';
 import { chooseSubnet, defaultGateway } from './ipam.ts';
 import type { Ledger, NetworkPools } from './ledger.ts';
@@ -27,8 +28,6 @@ import { FIRST_DYNAMIC_PORT, isIngress, LAST_DYNAMIC_PORT } from './ports.ts';
 /** Swarm's: numbers below are used by others on the same wires. */
 const FIRST_VNI = 4096;
 const LAST_VNI = 2 ** 24 - 1;
-const DEFAULT_POOL = '10.0.0.0/8';
-const DEFAULT_SUBNET_SIZE = 24;
 /** Networks every host has of its own: nothing is allocated on them. */
 const LOCAL_NETWORKS = new Set(['host', 'bridge', 'none']);
 
@@ -113,7 +112,7 @@ function fromDefaultPools(
   { cluster, hostAddresses }: Surroundings,
 ): Filled | Refusal {
   const given = cluster?.defaultAddressPools ?? [];
-  const texts = given.length > 0 ? given : [DEFAULT_POOL];
+  const texts = given.length > 0 ? given : DEFAULT_ADDRESS_POOLS;
   const prefix = cluster?.subnetSize || DEFAULT_SUBNET_SIZE;
   const subnet = chooseSubnet({
     pools: texts.flatMap((text) => parseCidr(text) ?? []),

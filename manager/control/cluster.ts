@@ -6,6 +6,11 @@ import {
   NodeRole,
   RootCa,
 } from '../../shared/gen/shoal/v1/objects.ts';
+import {
+  checkClusterSpec,
+  completeClusterSpec,
+  DEFAULT_CLUSTER_SPEC,
+} from '../../shared/model/cluster-spec.ts';
 import { formatJoinToken, newJoinSecret } from '../../shared/pki/join-token.ts';
 import { UNLOCK_KEY_BYTES } from '../../shared/pki/unlock-key.ts';
 import type { Random } from '../../shared/random.ts';
@@ -15,11 +20,6 @@ import type { ReadView } from '../store/types.ts';
 import type { ControlDeps, RootMaker } from './deps.ts';
 import { redactCluster } from './redact.ts';
 import { invalid, outOfSequence } from './refuse.ts';
-import {
-  checkClusterSpec,
-  completeClusterSpec,
-  DEFAULT_CLUSTER_SPEC,
-} from './validation/cluster-spec.ts';
 
 /** The cluster without its secrets, and the tokens: for administrators only. */
 export function clusterInfo({ store, consensus, rootDigest }: ControlDeps): ClusterInfo {

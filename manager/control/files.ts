@@ -2,6 +2,7 @@ import { ShoalError } from '../../shared/errors.ts';
 import type { Config, ConfigSpec, Secret, SecretSpec } from '../../shared/gen/shoal/v1/objects.ts';
 import { newId } from '../../shared/ids.ts';
 import { sameValue } from '../../shared/model/equal.ts';
+import { checkLabels } from '../../shared/model/labels.ts';
 import { KIB } from '../../shared/model/units.ts';
 import { createAction, removeAction, updateAction } from '../store/tables.ts';
 import { nameConflict } from '../store/transaction.ts';
@@ -10,7 +11,7 @@ import type { ControlDeps } from './deps.ts';
 import { find } from './find.ts';
 import { sourceSecrets } from './references.ts';
 import { invalid, outOfSequence, unimplemented } from './refuse.ts';
-import { checkFileName, checkLabels } from './validation/names.ts';
+import { checkFileName } from './validation/names.ts';
 
 /** Secrets and configs: named bytes that never change. */
 export type FileKind = 'secret' | 'config';

@@ -8,6 +8,7 @@ import {
   TaskState,
 } from '../../shared/gen/shoal/v1/objects.ts';
 import type { StoreAction } from '../../shared/gen/shoal/v1/store.ts';
+import { checkLabels } from '../../shared/model/labels.ts';
 import { isTerminal } from '../../shared/model/task-state.ts';
 import type { ConsensusStatus } from '../raft/consensus.ts';
 import { removeAction, taskStatusAction, updateAction } from '../store/tables.ts';
@@ -16,7 +17,6 @@ import { splitActions } from '../store/writer.ts';
 import type { ControlDeps } from './deps.ts';
 import { find } from './find.ts';
 import { invalid, outOfSequence, precondition } from './refuse.ts';
-import { checkLabels } from './validation/names.ts';
 
 /** Availability, labels and role. A change of role is a wish: the node's own supervisor carries it out. */
 export async function updateNode(

@@ -116,8 +116,15 @@ const givenRoot = struct<{ ca: { certificatePem: string; keyPem: string } }>({
   ],
 });
 
+const givenRootOfInitSpec = struct({ spec: ['Spec', givenRoot] as const });
+
 export function givenRootOf(json: unknown): { certificatePem: string; keyPem: string } {
   return givenRoot.decode(json, '').ca;
+}
+
+/** Of an init, where the spec is a part of the body. */
+export function givenRootOfInit(json: unknown): { certificatePem: string; keyPem: string } {
+  return givenRootOfInitSpec.decode(json, '').spec.ca;
 }
 
 /**

@@ -3,15 +3,13 @@ import { formatUnlockKey } from '../../../shared/pki/unlock-key.ts';
 import { type Codec, flag, struct, text, texts, uint32 } from '../codec.ts';
 import type { EngineDeps } from '../deps.ts';
 import { type Call, empty, errorAnswer, HttpError, isTrue, json, type Reply } from '../http.ts';
-import { clusterSpec, givenRootOf, swarmJson } from '../json/cluster.ts';
+import { clusterSpec, givenRootOf, givenRootOfInit, swarmJson } from '../json/cluster.ts';
 import { availability } from '../json/node.ts';
 import type { Route } from '../router.ts';
 import type { InitRequest, JoinRequest } from '../types.ts';
 import { versionOf } from './common.ts';
 
 const DEFAULT_LISTEN_ADDRESS = '0.0.0.0:2377';
-
-const any: Codec<unknown> = { decode: (json) => json ?? undefined, encode: (value) => value };
 
 const initRequest = struct<InitRequest>({
   listenAddress: ['ListenAddr', text],
@@ -22,7 +20,7 @@ const initRequest = struct<InitRequest>({
   subnetSize: ['SubnetSize', uint32],
   forceNewCluster: ['ForceNewCluster', flag],
   availability: ['Availability', availability as Codec<NodeAvailability>],
-  spec: ['Spec', any],
+  spec: ['Spec', clusterSpec],
   autoLock: ['AutoLockManagers', flag],
 });
 
@@ -55,10 +53,9 @@ async function inspect(deps: EngineDeps, call: Call): Promise<Reply> {
 }
 
 async function init(deps: EngineDeps, call: Call): Promise<Reply> {
-  const request = initRequest.decode(await call.json(), '');
-  // Judged here, before anything is made: a spec that cannot be served starts no cluster.
-  clusterSpec.decode(request.spec, 'Spec');
-  if (givenRootOf(request.spec).certificatePem !== '') {
+  const body = await call.json();
+  const request = initRequest.decode(body, '');
+  if (givenRootOfInit(body).certificatePem !== '') {
     throw new HttpError(400, 'Spec.CAConfig.SigningCACert: change it later, by swarm ca --rotate');
   }
   const nodeId = await asSwarm(() =>

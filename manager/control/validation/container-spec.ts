@@ -1,11 +1,11 @@
 import type { ContainerSpec, Healthcheck, Ulimit } from '../../../shared/gen/shoal/v1/objects.ts';
 import { parseIp } from '../../../shared/model/cidr.ts';
+import { checkLabels } from '../../../shared/model/labels.ts';
 import { signalNumber } from '../../../shared/model/signal.ts';
 import { NS_PER_MS } from '../../../shared/model/units.ts';
 import { invalid } from '../refuse.ts';
 import { checkImageReference } from './image-reference.ts';
 import { checkMounts, isTemplate } from './mounts.ts';
-import { checkLabels } from './names.ts';
 
 /** The form of everything in it; references to secrets and configs are resolved elsewhere. */
 export function checkContainerSpec(spec: ContainerSpec): void {

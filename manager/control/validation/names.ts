@@ -41,10 +41,3 @@ export function checkNetworkName(name: string): void {
     );
   }
 }
-
-/** `field` says where the labels are, e.g. `labels` or `ContainerSpec: labels`. */
-export function checkLabels(field: string, labels: Readonly<Record<string, string>>): void {
-  for (const key of Object.keys(labels)) {
-    if (key.trim() === '') throw invalid(`${field}: a label needs a key before its value`);
-  }
-}

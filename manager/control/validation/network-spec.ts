@@ -7,8 +7,9 @@ import {
   parseCidr,
   parseIp,
 } from '../../../shared/model/cidr.ts';
+import { checkLabels } from '../../../shared/model/labels.ts';
 import { invalid, unimplemented } from '../refuse.ts';
-import { checkLabels, checkNetworkName } from './names.ts';
+import { checkNetworkName } from './names.ts';
 
 const MTU_OPTION = 'com.docker.network.driver.mtu';
 /** The smallest every IPv4 host must take, and the largest of an interface. */

@@ -6,13 +6,14 @@ import {
 } from '../../../shared/gen/shoal/v1/objects.ts';
 import { parseConstraints, parseLabelSubject } from '../../../shared/model/constraint.ts';
 import { DRAIN_DELAY_LABEL, drainDelayMs } from '../../../shared/model/drain-delay.ts';
+import { checkLabels } from '../../../shared/model/labels.ts';
 import { unreachable } from '../../../shared/unreachable.ts';
 import { invalid, unimplemented } from '../refuse.ts';
 import { checkAutoscale } from './autoscale.ts';
 import { checkContainerSpec } from './container-spec.ts';
 import { checkEndpoint, completeEndpoint } from './endpoint.ts';
 import { MAX_REPLICAS } from './limits.ts';
-import { checkLabels, checkServiceName } from './names.ts';
+import { checkServiceName } from './names.ts';
 import { checkResources } from './resources.ts';
 import { checkRestartPolicy, checkUpdateConfig } from './update-config.ts';
 

@@ -373,7 +373,7 @@ test('init and join pass on what the client said', async (t) => {
     defaultAddressPools: ['10.1.0.0/16'],
     subnetSize: 26,
     availability: 2,
-    spec: { Orchestration: { TaskHistoryRetentionLimit: 3 } },
+    spec: { taskHistoryLimit: 3 },
   });
   t.like(joinRequest, { listenAddress: '0.0.0.0:2377', joinToken: 'SWMTKN-1-abc-def' });
 });

@@ -4,6 +4,7 @@ import type { MembershipDeps } from '../../../agent/node/membership-ports.ts';
 import type { NodeRecord } from '../../../agent/node/record.ts';
 import { isShoalError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
+import { DEFAULT_CLUSTER_SPEC } from '../../../shared/model/cluster-spec.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 const RECORD: NodeRecord = {
@@ -19,6 +20,13 @@ const RECORD: NodeRecord = {
 
 /** A node whose TLS key is locked; whatever it does to the disk or starts is in `done`. */
 function lockedNode() {
+  const { node, done } = newNode();
+  node.lock(RECORD);
+  return { node, done };
+}
+
+/** A node that is in no cluster. */
+function newNode() {
   const done: string[] = [];
   const does =
     <T>(what: string, result?: T) =>
@@ -52,9 +60,7 @@ function lockedNode() {
     endTasks: does('end tasks'),
     startSide: does('start'),
   } as unknown as MembershipDeps;
-  const node = new NodeMembership(deps);
-  node.lock(RECORD);
-  return { node, done };
+  return { node: new NodeMembership(deps), done };
 }
 
 const INIT = {
@@ -67,7 +73,7 @@ const INIT = {
   availability: 0,
   autoLock: false,
   forceNewCluster: false,
-  spec: undefined,
+  spec: DEFAULT_CLUSTER_SPEC,
 } as unknown as Parameters<NodeMembership['init']>[0];
 const JOIN = {
   ...INIT,
@@ -93,6 +99,20 @@ test('nothing founds or joins another cluster over a membership that is locked',
   t.deepEqual(done, []);
   t.is(node.standing().localState, 'locked');
 });
+
+for (const [message, fields] of [
+  ['heartbeat time period', { spec: { ...DEFAULT_CLUSTER_SPEC, dispatcherHeartbeatNs: 5e7 } }],
+  ['a mask length of 30 does not fit', { defaultAddressPools: ['10.0.0.0/8'], subnetSize: 30 }],
+  ['Datapath port number', { dataPathPort: 80 }],
+] as const) {
+  test(`a cluster that cannot begin is refused before anything is made: ${message}`, async (t) => {
+    const { node, done } = newNode();
+    const error = await t.throwsAsync<Error>(() => node.init({ ...INIT, ...fields }, signal));
+    t.true(isShoalError(error, 'invalid-argument'));
+    t.regex(error?.message ?? '', new RegExp(message));
+    t.deepEqual(done, []);
+  });
+}
 
 test('a locked node that is made to leave ends its containers, then forgets the cluster', async (t) => {
   const { node, done } = lockedNode();

@@ -1,8 +1,9 @@
-import { ClusterSpec } from '../../../shared/gen/shoal/v1/objects.ts';
-import { cidrsOverlap, formatCidr, parseCidr } from '../../../shared/model/cidr.ts';
-import { NS_PER_MS, NS_PER_SECOND } from '../../../shared/model/units.ts';
-import { invalid, unimplemented } from '../refuse.ts';
-import { checkLabels } from './names.ts';
+import { ShoalError } from '../errors.ts';
+import { ClusterSpec } from '../gen/shoal/v1/objects.ts';
+import { DATA_PATH_PORT } from '../manager-start.ts';
+import { cidrsOverlap, formatCidr, parseCidr } from './cidr.ts';
+import { checkLabels } from './labels.ts';
+import { NS_PER_MS, NS_PER_SECOND } from './units.ts';
 
 const HOUR_NS = 3600 * NS_PER_SECOND;
 const MIN_CERT_EXPIRY_NS = HOUR_NS;
@@ -10,6 +11,10 @@ const MIN_HEARTBEAT_NS = 100 * NS_PER_MS;
 const DATA_PATH_PORTS = [1024, 49_151] as const;
 /** At least a few addresses beside the network's own. */
 const MAX_SUBNET_SIZE = 29;
+
+/** Where overlay subnets are cut from when nothing is said, and how long their prefixes are. Docker's. */
+export const DEFAULT_ADDRESS_POOLS: readonly string[] = ['10.0.0.0/8'];
+export const DEFAULT_SUBNET_SIZE = 24;
 
 /** What holds where an operator said nothing: Swarm's, but for the heartbeat (five times as often). */
 export const DEFAULT_CLUSTER_SPEC: ClusterSpec = ClusterSpec.fromPartial({
@@ -67,14 +72,46 @@ export function checkClusterSpec(spec: ClusterSpec, before: ClusterSpec): void {
   }
   const driver = spec.defaultLogDriver?.name ?? '';
   if (driver !== '' && driver !== 'json-file') {
-    throw unimplemented(
+    throw new ShoalError(
+      'unimplemented',
       `TaskDefaults: log driver ${JSON.stringify(driver)} is not supported yet: use json-file`,
     );
   }
 }
 
-/** Where overlay subnets are cut from, fixed for the cluster's life. */
-export function checkAddressPools(pools: readonly string[], subnetSize: number): void {
+/** What a cluster begins with and keeps for its life. */
+export type AddressPools = Readonly<{ defaultAddressPools: readonly string[]; subnetSize: number }>;
+
+/**
+ * Of a new cluster, as `swarm init` asks for it; empty and 0 take the defaults. Throws ShoalError
+ * `invalid-argument` or `unimplemented` for what a cluster cannot begin with.
+ */
+export function newClusterSpec(given: ClusterSpec): ClusterSpec {
+  const spec = completeClusterSpec(given, DEFAULT_CLUSTER_SPEC);
+  checkClusterSpec(spec, DEFAULT_CLUSTER_SPEC);
+  return spec;
+}
+
+/** As `newClusterSpec`. */
+export function newAddressPools(given: AddressPools): AddressPools {
+  const { length } = given.defaultAddressPools;
+  const defaultAddressPools = length > 0 ? given.defaultAddressPools : DEFAULT_ADDRESS_POOLS;
+  const subnetSize = given.subnetSize || DEFAULT_SUBNET_SIZE;
+  checkAddressPools(defaultAddressPools, subnetSize);
+  return { defaultAddressPools, subnetSize };
+}
+
+/** As `newClusterSpec`. */
+export function newDataPathPort(given: number): number {
+  const port = given || DATA_PATH_PORT;
+  const [lowest, highest] = DATA_PATH_PORTS;
+  if (port < lowest || port > highest) {
+    throw invalid(`Datapath port number is not in valid range (${lowest}-${highest}) : ${port}`);
+  }
+  return port;
+}
+
+function checkAddressPools(pools: readonly string[], subnetSize: number): void {
   const parsed = pools.map((text) => {
     const pool = parseCidr(text);
     if (pool === undefined || pool.family !== 4) {
@@ -95,9 +132,6 @@ export function checkAddressPools(pools: readonly string[], subnetSize: number):
   }
 }
 
-export function checkDataPathPort(port: number): void {
-  const [lowest, highest] = DATA_PATH_PORTS;
-  if (port < lowest || port > highest) {
-    throw invalid(`Datapath port number is not in valid range (${lowest}-${highest}) : ${port}`);
-  }
+function invalid(message: string): ShoalError {
+  return new ShoalError('invalid-argument', message);
 }
