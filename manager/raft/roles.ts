@@ -42,7 +42,7 @@ export class Roles {
   #leadership: Leadership | undefined;
   /** Set by a campaign until this node's own vote is on its way to the disk. */
   #ownVoteTerm: number | undefined;
-  /** With leases: after a start nobody knows whom this node promised what, so it waits that out. */
+  /** With leases: after a start nobody knows whom this node promised what, so it grants nothing so long. */
   #silentTicks: number;
 
   constructor(
@@ -96,7 +96,7 @@ export class Roles {
     }
     this.#requests.asked.tick();
     this.#election.tick();
-    if (this.#election.isDue() && this.#silentTicks === 0) {
+    if (this.#election.isDue()) {
       this.#election.restart();
       // Also when this node may not stand: a leader that it no longer hears must not make it refuse
       // those who may, and the restarted timer would say that it was heard just now.
