@@ -1,6 +1,7 @@
 import type { Service, ServiceSpec } from '../../shared/gen/shoal/v1/objects.ts';
 import { BY_HAND_HOLD_MS } from '../../shared/model/autoscale.ts';
 import {
+  AUTOSCALE_PREFIX,
   effectiveAutoscale,
   followsLoad,
   parseAutoscaleLabels,
@@ -22,9 +23,21 @@ export function autoscaleWarnings(
   if (spec === undefined) return null;
   const labels = spec.autoscale === undefined ? parseAutoscaleLabels(spec.labels) : undefined;
   if (labels?.ok === true) warnings.push(...labels.warnings);
+  if (labels === undefined && spec.autoscale === undefined) warnings.push(...misplaced(spec));
   const count = followsLoad(spec) ? countWarning(given, before, spec) : undefined;
   if (count !== undefined) warnings.push(count);
   return warnings.length === 0 ? null : warnings;
+}
+
+/** `labels:` beside `deploy:` in a compose file are the containers': nothing would scale, and nobody would know why. */
+function misplaced({ task }: ServiceSpec): string[] {
+  const label = Object.keys(task?.container?.labels ?? {}).find((key) =>
+    key.startsWith(AUTOSCALE_PREFIX),
+  );
+  if (label === undefined) return [];
+  return [
+    `${label} is a label of the containers, where it scales nothing: give it to the service, in a compose file under deploy.labels`,
+  ];
 }
 
 function countWarning(

@@ -74,6 +74,12 @@ test.serial(
       /swarm\.autoscaler=true is read as autoscale\.cpu=70%/,
     );
     t.is(created.json.Warnings?.length, 1);
+    const image = { Image: 'web:1', Labels: { 'autoscale.max': '4' } };
+    const misplaced = await create('misplaced', { TaskTemplate: { ContainerSpec: image } });
+    t.regex(
+      misplaced.json.Warnings?.[0] ?? '',
+      /autoscale\.max is a label of the containers.*deploy\.labels/,
+    );
     const unsaid = await create('unsaid', { Labels: LABELS, Mode: { Replicated: {} } });
     t.is(unsaid.json.Warnings, null, 'nobody asked for another count');
     const raised = await create('counted', {
