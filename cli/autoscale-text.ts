@@ -9,7 +9,7 @@ type Effective = Readonly<Record<string, string>>;
 export function autoscaleText(state: AutoscalingJson): string {
   const { Settings: settings, Effective: effective } = state;
   if (settings === undefined || effective === undefined) {
-    return `${state.ServiceName} is not scaled by its load: ${state.Replicas} replicas.\nTo change that: shoal service autoscale ${state.ServiceName} --max 10 --cpu 70%\n`;
+    return `${state.ServiceName} is not scaled by its load: ${countOf(state)}.\nTo change that: shoal service autoscale ${state.ServiceName} --max 10 --cpu 70%\n`;
   }
   const declared = new Set(Object.keys(settings));
   const rows = Object.entries(effective).map(([key, value]) => [
@@ -90,8 +90,11 @@ function headline(state: AutoscalingJson): string {
   const { min = '?', max = '?', mode = 'active' } = state.Effective ?? {};
   const byHand = state.SetByHand ? ', set by hand' : '';
   const only = mode === 'recommend' ? ', only recommended' : '';
-  const replicas = state.Replicas === 1 ? '1 replica' : `${state.Replicas} replicas`;
-  return `${state.ServiceName}: ${replicas} (${state.ReadyTasks} ready), between ${min} and ${max}${only}${byHand}`;
+  return `${state.ServiceName}: ${countOf(state)} (${state.ReadyTasks} ready), between ${min} and ${max}${only}${byHand}`;
+}
+
+function countOf({ Replicas: count }: AutoscalingJson): string {
+  return count === 1 ? '1 replica' : `${count} replicas`;
 }
 
 function nowLine({ Last: last }: AutoscalingJson): string {

@@ -67,12 +67,9 @@ function checkAll(judged: Judged, service: ServiceSpec, spec: AutoscaleSpec): vo
 function checkRange(judged: Judged, spec: AutoscaleSpec): void {
   const { max, min } = spec;
   const most: Where = ['Max', 'max'];
-  if (max === 0) {
-    judged.wrong(most, 'is missing: give the most replicas there may be');
-    return;
-  }
-  if (max < 0) {
-    judged.wrong(most, `cannot be negative, as ${max} is`);
+  if (max <= 0) {
+    // 0 is also what an API client says that leaves it out.
+    judged.wrong(most, `must be at least 1, not ${max}: give the most replicas there may be`);
     return;
   }
   if (max > MAX_REPLICAS) {
