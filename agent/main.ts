@@ -42,7 +42,6 @@ import { LocalVolumes } from './volume/io/local-volumes.ts';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const STOP_MANAGER_MS = 5_000;
 const CONTAINERD_WITHIN_MS = 30_000;
-const LOCKED_STOP_MS = 5_000;
 
 const token = <T>(name: string) => Symbol(name) as InjectionToken<T>; // keeps T through resolve()
 const FLAGS = token<AgentFlags>('Flags');
@@ -180,9 +179,9 @@ function managerSocket(flags: AgentFlags): string {
   return join(flags.runDir, 'manager.sock');
 }
 
+/** One that an earlier shoald left running, if there is one. */
 function endLeftManager(flags: AgentFlags): Promise<void> {
-  const pidFile = join(flags.runDir, 'manager.pid');
-  const left = { name: 'shoal-manager', argv: ['false'] as const, pidFile };
+  const left = { name: 'shoal-manager', argv: ['false'] as const, pidFile: managerPidFile(flags) };
   return new Supervisor(left, systemClock, container.resolve(LOG)).stop(STOP_MANAGER_MS);
 }
 
@@ -248,11 +247,7 @@ async function main(): Promise<void> {
   if (saved?.identity !== undefined) await membership.resume(saved.record, saved.identity);
   else if (saved !== undefined) {
     // One that outlived the shoald before this one has the key in memory, and shall not go on.
-    await new Supervisor(
-      { name: 'shoal-manager', argv: [process.execPath], pidFile: managerPidFile(flags) },
-      systemClock,
-      log,
-    ).stop(LOCKED_STOP_MS);
+    await endLeftManager(flags);
     membership.lock(saved.record);
     log.warn('this node is locked: unlock it with docker swarm unlock');
   }

@@ -2,14 +2,11 @@ import { isShoalError } from '../../shared/errors.ts';
 import type { Network } from '../../shared/gen/shoal/v1/objects.ts';
 import { isId } from '../../shared/ids.ts';
 import { HttpError, rpcError } from './http.ts';
+import { LOCKED, NOT_A_MANAGER } from './swarm-words.ts';
 import type { ControlClient, Membership, ObjectKind, Reads } from './types.ts';
 
-const NO_SWARM =
-  'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
 const WORKER =
   "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.";
-const LOCKED =
-  'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.';
 const STARTING =
   "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
 
@@ -33,7 +30,7 @@ export class ControlAccess {
   control(reads?: Reads): ControlClient {
     const { localState, isManager } = this.#membership.standing();
     if (localState === 'locked') throw new HttpError(503, LOCKED);
-    if (localState === 'inactive' || localState === 'pending') throw new HttpError(503, NO_SWARM);
+    if (localState === 'inactive') throw new HttpError(503, NOT_A_MANAGER);
     if (!isManager) throw new HttpError(503, WORKER);
     const client = this.#connect();
     if (client === undefined) throw new HttpError(503, STARTING);

@@ -20,11 +20,10 @@ import type { Head } from './list-chunk.ts';
 
 /** Where this host stands, as `docker info` shows it. */
 export type NodeStanding = Readonly<{
-  localState: 'inactive' | 'pending' | 'active' | 'error' | 'locked';
+  localState: 'inactive' | 'active' | 'locked';
   nodeId: string; // empty when inactive
   nodeAddress: string;
   isManager: boolean;
-  error: string;
   remoteManagers: readonly Readonly<{ nodeId: string; address: string }>[];
   clusterId: string;
   description: NodeDescription;

@@ -18,7 +18,7 @@ import { followUnlockKey } from './unlock-key.ts';
 /** The manager process of this host, where it is one. */
 export interface LocalManager {
   start(): void;
-  /** SIGTERM and a wait; true removes nothing else. */
+  /** SIGTERM and a wait; what it keeps on disk stays. */
   stop(): Promise<void>;
   /** Lets it run on while this process goes. */
   release(): Promise<void>;

@@ -11,6 +11,7 @@ import { joinHostPort } from '../../shared/model/host-port.ts';
 import { nsToMs } from '../../shared/model/units.ts';
 import type { TlsIdentity } from '../../shared/pki/identity.ts';
 import { parseUnlockKey } from '../../shared/pki/unlock-key.ts';
+import { LOCKED, NOT_A_MANAGER } from '../engine/swarm-words.ts';
 import type {
   InitRequest,
   JoinRequest,
@@ -27,11 +28,7 @@ import type { NodeRecord } from './record.ts';
 
 const ALREADY_PART =
   'This node is already part of a swarm. Use "docker swarm leave" to leave this swarm and join another one.';
-const NOT_A_MANAGER =
-  'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
 const NOT_LOCKED = 'swarm is not locked';
-const LOCKED =
-  'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock" to unlock it.';
 const INVALID_KEY = 'swarm could not be unlocked: invalid key provided';
 const UNLOCKED_WITHIN_MS = 10_000;
 const READY_WITHIN_MS = 30_000;
@@ -43,7 +40,6 @@ export class NodeMembership implements Membership {
   #side: ClusterSide | undefined;
   #locked: NodeRecord | undefined;
   #state: NodeStanding['localState'] = 'inactive';
-  #error = '';
   #busy = false;
 
   constructor(deps: MembershipDeps) {
@@ -104,7 +100,6 @@ export class NodeMembership implements Membership {
       nodeAddress:
         record === undefined ? '' : splitHostPort(record.advertiseAddress, CONTROL_PORT).host,
       isManager: record?.role === 'manager',
-      error: this.#error,
       remoteManagers: this.#side?.managers() ?? [],
       clusterId: record?.clusterId ?? '',
       warnings: this.#side?.warnings() ?? [],
@@ -337,7 +332,6 @@ export class NodeMembership implements Membership {
     }
     this.#side = side;
     this.#state = 'active';
-    this.#error = '';
   }
 
   async #ready(side: ClusterSide, signal: AbortSignal): Promise<void> {
@@ -371,12 +365,10 @@ export class NodeMembership implements Membership {
     const isPart = this.#side !== undefined || this.#locked !== undefined;
     if (!leaving && isPart) throw new ShoalError('unavailable', ALREADY_PART);
     this.#busy = true;
-    const before = this.#state;
     try {
       return await work();
     } finally {
       this.#busy = false;
-      if (this.#state === 'pending') this.#state = before;
     }
   }
 }

@@ -134,7 +134,6 @@ export class EngineHost {
       nodeId: this.self.id,
       nodeAddress: '10.0.0.1',
       isManager: true,
-      error: '',
       warnings: [],
       remoteManagers: [{ nodeId: this.self.id, address: '10.0.0.1:2377' }],
       clusterId: 'c',

@@ -176,7 +176,7 @@ async function infoJson(deps: EngineDeps, signal: AbortSignal) {
 }
 
 async function swarmInfoJson(deps: EngineDeps, standing: NodeStanding, signal: AbortSignal) {
-  let error = standing.error;
+  let error = '';
   let info: ClusterInfo | undefined;
   if (standing.localState === 'active' && standing.isManager) {
     try {
