@@ -21,6 +21,8 @@ const RESTART_MOST_MS = 10_000;
 /** A process that ran this long was well: the next restart waits the first delay again. */
 const WELL_AFTER_MS = 10_000;
 const POLL_MS = 250;
+/** After SIGKILL an end is a matter of the kernel; whoever waits for it has something to answer. */
+const KILL_WAIT_MS = 10_000;
 
 /**
  * Keeps one daemon running in a session of its own, so that it outlives this process; after a restart of this
@@ -58,7 +60,7 @@ export class Supervisor {
     await this.#loop;
   }
 
-  /** SIGTERM, after `graceMs` SIGKILL. Returns when it is gone. */
+  /** SIGTERM, after `graceMs` SIGKILL. Returns when it is gone, or stuck in the kernel. */
   async stop(graceMs: number): Promise<void> {
     await this.release();
     const pid = this.#pid || readPid(this.#spec.pidFile);
@@ -66,7 +68,12 @@ export class Supervisor {
     signal(pid, 'SIGTERM');
     const deadline = this.#clock.monotonicMs() + graceMs;
     while (isAlive(pid)) {
-      if (this.#clock.monotonicMs() > deadline) signal(pid, 'SIGKILL');
+      const lateMs = this.#clock.monotonicMs() - deadline;
+      if (lateMs > KILL_WAIT_MS) {
+        this.#log.error('it does not end: its process is stuck in the kernel', { pid });
+        return;
+      }
+      if (lateMs > 0) signal(pid, 'SIGKILL');
       await sleep(this.#clock, 20);
     }
     rmSync(this.#spec.pidFile, { force: true });
