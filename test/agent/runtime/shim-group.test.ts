@@ -25,3 +25,14 @@ test('containers made one after the other go to different shims, and those of no
   t.is(new Set([1, 2, 3, 4].map(() => group(of('a')))).size, 4);
   t.is(group(of('')), undefined);
 });
+
+test('a service that was forgotten, as many came after it, finds none of its shims full', (t) => {
+  const group = shimGroups((config) => config.labels.service || undefined, 'x');
+  const first = Array.from({ length: 40 }, () => group(of('a')));
+  for (let i = 0; i < 2_000; i++) group(of(`other${i}`));
+  const later = Array.from({ length: 40 }, () => group(of('a')));
+  t.deepEqual(
+    later.filter((name) => first.includes(name)),
+    [],
+  );
+});
