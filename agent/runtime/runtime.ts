@@ -238,8 +238,9 @@ export class ContainerdRuntime implements Runtime {
   }
 
   logs(id: string, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine> {
-    const { entry, over } = { entry: this.#table.need(id), over: this.#logsOver };
-    return readLogFiles(this.#folders.logs(id), query, () => over(entry), signal);
+    const entry = this.#table.need(id);
+    const isOver = () => this.#logsOver(entry);
+    return readLogFiles(this.#folders.logs(id), query, isOver, signal);
   }
 
   async stats(id: string): Promise<ContainerStats | undefined> {
@@ -357,12 +358,12 @@ export class ContainerdRuntime implements Runtime {
     await this.#store.remove(id);
   }
 
-  readonly #logsOver = (entry: Entry): boolean => {
+  #logsOver(entry: Entry): boolean {
     if (!this.#table.holds(entry)) return true;
     // One that is not started yet may still be: only a failed start will not write.
     const waiting = entry.state.status === 'created' && entry.state.error === '';
     return !waiting && !entry.alive && entry.logsDone;
-  };
+  }
 
   #loggerUri({ id, logMaxBytes, logMaxFiles }: ContainerConfig): string {
     // One key only: their order is random on the helper's command line.

@@ -145,7 +145,8 @@ export interface ExecProcess {
 
 /** One line (or part of a line longer than 16 KiB) of a container's log. */
 export type LogLine = Readonly<{
-  stream: 1 | 2 /** RFC 3339, nine digits, UTC. */;
+  stream: 1 | 2;
+  /** RFC 3339, nine digits, UTC. */
   at: string;
   data: Uint8Array;
   partial: boolean;
@@ -230,6 +231,6 @@ export interface Runtime {
   stats(id: string): Promise<ContainerStats | undefined>;
   /** Bytes in the container's own layer: what it wrote over its image. Reads the whole layer. */
   writtenBytes(id: string): Promise<number>;
-  /** pid, ppid, user, command line of each process. */
+  /** Pids of its processes, as this host counts them. */
   processes(id: string): Promise<readonly number[]>;
 }

@@ -215,7 +215,6 @@ function swarmLabels(task: Task, nodeId: string): Record<string, string> {
   };
 }
 
-/** Later entries win over earlier ones of the same name; an entry without `=` removes the name. */
 function mountsOf(
   spec: ContainerSpec,
   inputs: ConfigInputs,

@@ -98,11 +98,10 @@ export class CgroupFiles {
   }
 
   #descriptors(path: string, pid: number): ReadonlyMap<string, number> {
-    const key = path;
-    const known = this.#open.get(key);
+    const known = this.#open.get(path);
     if (known !== undefined) {
-      this.#open.delete(key);
-      this.#open.set(key, known);
+      this.#open.delete(path);
+      this.#open.set(path, known);
       return known;
     }
     const fds = new Map<string, number>();
@@ -117,7 +116,7 @@ export class CgroupFiles {
       open(name, this.#file(controller, path, file));
     }
     if (pid > 0) open(NET_DEV, `/proc/${pid}/net/dev`);
-    this.#open.set(key, fds);
+    this.#open.set(path, fds);
     const [oldest] = this.#open.keys();
     if (this.#open.size > MAX_OPEN && oldest !== undefined) this.forget(oldest);
     return fds;

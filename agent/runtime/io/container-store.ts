@@ -25,9 +25,9 @@ import {
 
 const RUNTIME = 'io.containerd.runc.v2';
 const SPEC_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
-/** Creating takes 60 ms on an idle machine; seconds when a hundred are created at once. */
 /** A shim is there before its task's folder says so. */
 const SHIM_GROWN_MS = 1_500;
+/** Creating takes 60 ms on an idle machine; seconds when a hundred are created at once. */
 const CREATE_DEADLINE_MS = 120_000;
 
 export type TaskStreams = Readonly<{ output: string; tty: boolean }>;
