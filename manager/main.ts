@@ -45,7 +45,7 @@ import { runOrchestrator } from './orchestrator/runner.ts';
 import { DEFAULT_COMPACTION } from './raft/compaction.ts';
 import type { Consensus } from './raft/consensus.ts';
 import type { ConsensusClient } from './raft/consensus-client.ts';
-import { logOpens, readLogOwner } from './raft/io/open-log.ts';
+import { logOpens, readLogOwner } from './raft/io/log-owner.ts';
 import { type ConsensusStart, startWorkerConsensus } from './raft/io/start.ts';
 import { createManagerServices } from './rpc/io/services.ts';
 import { runScheduler } from './scheduler/runner.ts';

@@ -9,7 +9,7 @@ import type { StateMachine } from '../consensus.ts';
 import { ConsensusClient } from '../consensus-client.ts';
 import { DEFAULT_TIMING, type NodeConfig, type NodeStart, type NodeTiming } from '../node-start.ts';
 import { buffersOf, type FromNode, type ToNode } from '../protocol.ts';
-import { type RunningNode, runNode } from './run-node.ts';
+import type { RunningNode } from './run-node.ts';
 
 export type ConsensusStart =
   /** The state machine's state is that of `index`, 1 when not told. */
@@ -98,6 +98,8 @@ export async function startWorkerConsensus(options: ConsensusOptions): Promise<C
 
 /** The same without a thread: for tests, and where memory counts more than heartbeats. */
 export async function startInlineConsensus(options: ConsensusOptions): Promise<ConsensusClient> {
+  // Where a thread of its own runs the node, this one needs none of its modules.
+  const { runNode } = await import('./run-node.ts');
   let running: RunningNode | undefined;
   const inbox: ToNode[][] = [];
   const client = new ConsensusClient(

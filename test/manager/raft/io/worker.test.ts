@@ -2,7 +2,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
-import { readLogOwner } from '../../../../manager/raft/io/open-log.ts';
+import { readLogOwner } from '../../../../manager/raft/io/log-owner.ts';
 import { startWorkerConsensus } from '../../../../manager/raft/io/start.ts';
 import { isShoalError } from '../../../../shared/errors.ts';
 import { CLUSTER_ID } from '../../../support/identity.ts';
