@@ -33,10 +33,15 @@ export function bootstrapState(
 }
 
 /**
- * Makes this member the only one, after the others were lost for good: what is not known to be
- * committed is discarded, changes of members that nobody agreed to are appended as committed, all in
+ * Makes this member the only one, after the others were lost for good: all that its log has counts as
+ * committed, and so do the changes of members that nobody agreed to and that are appended, all in
  * one batch. The others' ids are removed ids from then on: whoever comes back under one is told so.
  * Not while the log is in use.
+ *
+ * The end of the log, beyond what is known to be committed, stays: that knowledge lags behind, on a
+ * follower by a message, and what was acknowledged to a client a moment before the loss may be there
+ * and nowhere else now. What was not acknowledged may come of it, too; its outcome was unknown. Only a
+ * change that takes out this very member, and whatever follows it, must be one that was agreed to.
  */
 export function forceNewCluster(storage: NodeStorage, state: LoadedState, self: RaftMember): void {
   storage.append(forcedBatch(state, self));
@@ -45,14 +50,14 @@ export function forceNewCluster(storage: NodeStorage, state: LoadedState, self: 
 /** The batch of `forceNewCluster`. One of its entries tells this member's addresses: it is never empty. */
 export function forcedBatch(state: LoadedState, self: RaftMember): DurableBatch {
   const { hardState } = state;
-  const commit = Math.max(hardState.commit, state.snapshot?.index ?? 0);
+  const { last, conf } = endFor(idOf(self), state);
   // A term of its own: no leader of the old cluster can have used it here.
   const term = hardState.term + 1;
-  const changes = forcedChanges(confAt(state, commit), self);
+  const changes = forcedChanges(conf, self);
   return {
-    hardState: { term, vote: undefined, commit: commit + changes.length },
+    hardState: { term, vote: undefined, commit: last + changes.length },
     entries: changes.map((change, i) => ({
-      index: commit + 1 + i,
+      index: last + 1 + i,
       term,
       type: 'conf-change',
       data: encodeConfChange(change),
@@ -72,12 +77,26 @@ function forcedChanges(conf: ConfState, self: RaftMember): ConfTransition[] {
   return changes;
 }
 
-function confAt({ snapshot, entries }: LoadedState, index: number): ConfState {
+/** Where the log that goes on ends, and who the members are there. */
+function endFor(
+  id: RaftId,
+  { hardState, snapshot, entries, compacted }: LoadedState,
+): { last: number; conf: ConfState } {
+  let last = compacted.index;
   let conf = snapshot?.confState ?? EMPTY_CONF;
-  for (const entry of entries) {
-    if (entry.index > index) break;
-    if (entry.type !== 'conf-change' || entry.index <= (snapshot?.index ?? 0)) continue;
-    conf = changeConf(conf, decodeConfChange(entry.data));
+  for (const { index, type, data } of entries) {
+    if (type === 'conf-change' && index > (snapshot?.index ?? 0)) {
+      const next = changeConf(conf, decodeConfChange(data));
+      const takesOut = stays(conf, id) && !stays(next, id);
+      if (takesOut && index > hardState.commit) break;
+      conf = next;
+    }
+    last = index;
   }
-  return conf;
+  return { last, conf };
+}
+
+/** Also when a joint configuration is left. */
+function stays({ voters, learners, learnersNext }: ConfState, id: RaftId): boolean {
+  return [voters, learners, learnersNext].some((ids) => ids.includes(id));
 }

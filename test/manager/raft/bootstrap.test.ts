@@ -3,7 +3,13 @@ import { forcedBatch } from '../../../manager/raft/bootstrap.ts';
 import { changeConf, EMPTY_CONF, isJoint, members } from '../../../manager/raft/conf-change.ts';
 import { decodeConfChange, encodeConfChange } from '../../../manager/raft/conf-codec.ts';
 import { idOf, MemberBook } from '../../../manager/raft/members.ts';
-import type { ConfState, ConfTransition, Entry, LoadedState } from '../../../manager/raft/types.ts';
+import type {
+  ConfChange,
+  ConfState,
+  ConfTransition,
+  Entry,
+  LoadedState,
+} from '../../../manager/raft/types.ts';
 import type { RaftMember } from '../../../shared/gen/shoal/v1/peer.ts';
 import { entry, raftId } from './group.ts';
 
@@ -88,32 +94,63 @@ for (const [title, confState, entries, commit] of STARTS) {
   });
 }
 
-test('forcedBatch() discards what is not known to be committed, and begins a term of its own', (t) => {
+test('forcedBatch() keeps the end of the log, acknowledged as it may be, and begins a term of its own', (t) => {
   const tail = [2, 3, 4, 5].map((index) => entry(index, 3));
   const { batch, kept } = apply(loaded(conf('abc'), tail, 3), conf('abc'));
   t.deepEqual(
     kept.map(({ index }) => index),
-    [2, 3],
+    [2, 3, 4, 5],
   );
   t.deepEqual(
     batch.entries.map(({ index, term }) => [index, term]),
     [
-      [4, 4],
-      [5, 4],
       [6, 4],
+      [7, 4],
+      [8, 4],
     ],
   );
-  t.deepEqual(batch.hardState, { term: 4, vote: undefined, commit: 6 });
+  t.deepEqual(batch.hardState, { term: 4, vote: undefined, commit: 8 });
 });
 
-test('forcedBatch() ignores a change of members that was not committed', (t) => {
-  const tail = [changed(2, 3, { kind: 'remove', id: raftId('c'), context: new Uint8Array(0) })];
-  const { book } = apply(loaded(conf('abc'), tail, 1), conf('abc'));
-  t.true(book.wasRemoved(raftId('c')), 'removed by the forced entries instead');
+const none = new Uint8Array(0);
+
+test('forcedBatch() begins with the members that the end of the log leaves, committed or not', (t) => {
+  const added = changed(2, 3, { kind: 'add-learner', id: raftId('d'), context: none });
+  const changes: ConfChange[] = [
+    { kind: 'remove', id: raftId('c'), context: none },
+    { kind: 'add-voter', id: raftId('d'), context: none },
+  ];
+  const joint = changed(3, 3, { kind: 'enter-joint', changes, autoLeave: true });
+  const { conf: after, kept, book } = apply(loaded(conf('abc'), [added, joint], 1), conf('abc'));
+  t.is(kept.length, 2);
+  t.deepEqual(after, conf('a'));
+  for (const name of 'bcd') t.true(book.wasRemoved(raftId(name)), name);
 });
 
-test('forcedBatch() cuts the log even where nobody is to be removed', (t) => {
-  const tail = [entry(2, 3), entry(3, 3)];
-  const { batch } = apply(loaded(conf('a'), tail, 2), conf('a'));
-  t.is(batch.entries[0]?.index, 3);
+for (const [title, change] of [
+  ['simple', { kind: 'remove', id: raftId('a'), context: none }],
+  [
+    'joint',
+    {
+      kind: 'enter-joint',
+      changes: [{ kind: 'remove', id: raftId('a'), context: none }],
+      autoLeave: true,
+    },
+  ],
+] as const) {
+  test(`forcedBatch() lets nobody be taken out by a ${title} change that was not agreed to`, (t) => {
+    const tail = [entry(2, 3), changed(3, 3, change), entry(4, 3)];
+    const { kept, conf: after, book } = apply(loaded(conf('abc'), tail, 2), conf('abc'));
+    t.deepEqual(
+      kept.map(({ index }) => index),
+      [2],
+    );
+    t.deepEqual(after, conf('a'));
+    t.false(book.wasRemoved(raftId('a')));
+  });
+}
+
+test('forcedBatch() follows a log that is nothing but its snapshot', (t) => {
+  const { batch } = apply(loaded(conf('a'), [], 0), conf('a'));
+  t.is(batch.entries[0]?.index, 2);
 });
