@@ -17,3 +17,8 @@ export function newId(random: Random): string {
 export function isId(raw: string): boolean {
   return ID_PATTERN.test(raw);
 }
+
+/** 64 hex digits, as Docker names containers, processes in them, and volumes that nobody named. */
+export function newHexId(random: Random): string {
+  return Buffer.from(random.bytes(32)).toString('hex');
+}

@@ -1,4 +1,5 @@
 import { ShoalError } from '../../shared/errors.ts';
+import { newHexId } from '../../shared/ids.ts';
 import type { Random } from '../../shared/random.ts';
 import type { ExecConfig, ExecProcess } from '../runtime/types.ts';
 import { HttpError } from './http.ts';
@@ -30,9 +31,7 @@ export class ExecTable {
   /** Throws `resource-exhausted` when as many as are kept have not ended yet. */
   add(containerId: string, config: ExecConfig, detachKeys: string): Exec {
     if (this.#execs.size >= KEPT_EXECS) this.#makeRoom();
-    const id = [...this.#random.bytes(32)]
-      .map((byte) => byte.toString(16).padStart(2, '0'))
-      .join('');
+    const id = newHexId(this.#random);
     const exec: Exec = {
       id,
       containerId,

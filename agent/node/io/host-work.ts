@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { NodeDescription, TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
+import { newHexId } from '../../../shared/ids.ts';
 import { systemClock, systemRandom } from '../../../shared/io/system.ts';
 import type { Log } from '../../../shared/log.ts';
 import { eventedRuntime } from '../../engine/evented-runtime.ts';
@@ -56,7 +57,7 @@ export function hostWork(
       os: host.platform?.os ?? '',
     },
     file: assignmentFile(join(flags.stateDir, 'tasks', 'assignments.bin')),
-    newContainerId: () => Buffer.from(systemRandom.bytes(32)).toString('hex'),
+    newContainerId: () => newHexId(systemRandom),
     registryAuth,
     report,
     clock: systemClock,

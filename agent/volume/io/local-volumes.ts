@@ -2,8 +2,9 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { join } from 'node:path';
 import type { Clock } from '../../../shared/clock.ts';
 import { ShoalError } from '../../../shared/errors.ts';
+import { newHexId } from '../../../shared/ids.ts';
 import type { Random } from '../../../shared/random.ts';
-import { anonymousName, checkVolumeDriver, checkVolumeName } from '../names.ts';
+import { checkVolumeDriver, checkVolumeName } from '../names.ts';
 import type { Volume, Volumes } from '../types.ts';
 
 type Stored = Omit<Volume, 'mountpoint'>;
@@ -41,7 +42,7 @@ export class LocalVolumes implements Volumes {
   async ensure(name: string, options: Parameters<Volumes['ensure']>[1] = {}): Promise<Volume> {
     checkVolumeDriver(options.driver ?? '');
     const anonymous = name === '';
-    const wanted = anonymous ? anonymousName(this.#random) : name;
+    const wanted = anonymous ? newHexId(this.#random) : name;
     checkVolumeName(wanted);
     const running = this.#making.get(wanted);
     if (running !== undefined) return running;

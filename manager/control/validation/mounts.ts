@@ -1,10 +1,10 @@
 import type { Mount } from '../../../shared/gen/shoal/v1/objects.ts';
+import { isVolumeName } from '../../../shared/model/volume-name.ts';
 import { invalid, unimplemented } from '../refuse.ts';
 
 const TYPES = ['bind', 'volume', 'tmpfs'];
 const PROPAGATIONS = ['', 'rprivate', 'private', 'rshared', 'shared', 'rslave', 'slave'];
 const CONSISTENCIES = ['', 'default', 'consistent', 'cached', 'delegated'];
-const VOLUME_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 const MAX_FILE_MODE = 0o7777;
 
 /** Templates are expanded on the host that runs the task: what has one is judged there. */
@@ -80,9 +80,9 @@ function checkVolume({ source, target, volume }: Mount): void {
     if (source.startsWith('/')) {
       throw invalid(`invalid volume mount source, must not be an absolute path: ${source}`);
     }
-    if (source.length > 255 || !VOLUME_NAME.test(source)) {
+    if (!isVolumeName(source)) {
       throw invalid(
-        `invalid volume mount source ${JSON.stringify(source.slice(0, 80))}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
+        `invalid volume mount source ${JSON.stringify(source.slice(0, 80))}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, and 200 of them at most`,
       );
     }
   }

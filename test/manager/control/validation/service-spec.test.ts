@@ -165,7 +165,7 @@ const refused: [ServiceSpec, string, ErrorCode?][] = [
   ],
   [
     withMount({ type: 'volume', source: 'a/b', target: '/x' }),
-    'invalid volume mount source "a/b": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed',
+    'invalid volume mount source "a/b": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, and 200 of them at most',
   ],
   [
     withMount({ type: 'volume', source: 'a', target: '/x', volume: { driver: 'nfs' } }),
