@@ -243,5 +243,9 @@ function refuse(json: unknown, path: string): void {
   }
   if (missing(json) || json === '' || json === 0 || json === false) return;
   if (Array.isArray(json) && json.length === 0) return;
-  throw new ShoalError('unimplemented', `this field is not supported yet: ${path}`);
+  throw fieldNotSupported(path);
+}
+
+export function fieldNotSupported(path: string): ShoalError {
+  return new ShoalError('unimplemented', `this field is not supported yet: ${path}`);
 }

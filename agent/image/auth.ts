@@ -12,7 +12,7 @@ export function parseChallenge(header: string | undefined): Challenge | undefine
   for (const [, key = '', quoted, plain] of rest.matchAll(/(\w+)=(?:"([^"]*)"|([^\s,]+))/g)) {
     values[key.toLowerCase()] = quoted ?? plain ?? '';
   }
-  if (values.realm === undefined) return undefined;
+  if (values.realm === undefined || !URL.canParse(values.realm)) return undefined;
   return {
     scheme: 'bearer',
     realm: values.realm,
@@ -21,15 +21,15 @@ export function parseChallenge(header: string | undefined): Challenge | undefine
   };
 }
 
-/** Where to ask for a token to read `repository`. */
+/** Where to ask for a token: one for `scope`, or for none, which only proves who asks. */
 export function tokenUrl(
   challenge: Challenge & { scheme: 'bearer' },
-  repository: string,
+  scope: string,
   account: string | undefined,
 ): string {
   const url = new URL(challenge.realm);
   if (challenge.service !== '') url.searchParams.set('service', challenge.service);
-  url.searchParams.set('scope', challenge.scope || `repository:${repository}:pull`);
+  if (scope !== '') url.searchParams.set('scope', scope);
   if (account) url.searchParams.set('account', account);
   return url.toString();
 }

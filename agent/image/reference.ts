@@ -76,6 +76,12 @@ export function familiarFull(reference: Reference): string {
   return `${familiarRepository(reference)}${tagged}${digest === undefined ? '' : `@${digest}`}`;
 }
 
+/** Such a registry need not prove who it is. `host` with or without a port. */
+export function isLoopback(host: string): boolean {
+  const name = host.replace(/:\d+$/, '');
+  return name === 'localhost' || name === '[::1]' || /^127(\.\d+){3}$/.test(name);
+}
+
 function splitDomain(name: string): { domain: string; path: string } {
   const slash = name.indexOf('/');
   const first = name.slice(0, Math.max(slash, 0));

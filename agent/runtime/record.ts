@@ -50,9 +50,9 @@ export function restingState(life: LifeRecord): ContainerState {
   return { ...life, status: life.startedAtMs > 0 ? 'exited' : 'created', pid: 0 };
 }
 
-/** How a start that failed looks in Docker: the shell's codes for "not found" and "cannot run". */
-export function startFailureCode(message: string): number {
+/** How a start that failed looks in Docker: the shell's codes for "not found" and "cannot run", or another. */
+export function startFailureCode(message: string, otherwise = 128): number {
   if (/executable file not found|no such file or directory/i.test(message)) return 127;
   if (/permission denied|is a directory|exec format error/i.test(message)) return 126;
-  return 128;
+  return otherwise;
 }

@@ -1,6 +1,16 @@
-import { ShoalError } from '../../../shared/errors.ts';
 import type { IpamConfig, Network, NetworkSpec } from '../../../shared/gen/shoal/v1/objects.ts';
-import { type Codec, flag, list, maybe, sparse, struct, text, textMap, via } from '../codec.ts';
+import {
+  type Codec,
+  fieldNotSupported,
+  flag,
+  list,
+  maybe,
+  sparse,
+  struct,
+  text,
+  textMap,
+  via,
+} from '../codec.ts';
 import { rfc3339, ZERO_TIME } from './meta.ts';
 
 const ipamConfig: Codec<IpamConfig> = struct<IpamConfig>({
@@ -43,11 +53,11 @@ export const networkCreate: Codec<NetworkSpec> = via(
     ['ConfigOnly', 'ConfigFrom'],
   ),
   ({ scope, ipv4, ipam, ...spec }) => {
-    if (ipv4 === false) unsupported('EnableIPv4: false (networks without IPv4)');
+    if (ipv4 === false) throw fieldNotSupported('EnableIPv4: false (networks without IPv4)');
     if (ipam !== undefined && ipam.driver !== '' && ipam.driver !== 'default') {
-      unsupported(`IPAM.Driver "${ipam.driver}"`);
+      throw fieldNotSupported(`IPAM.Driver "${ipam.driver}"`);
     }
-    if (scope !== '' && scope !== 'swarm') unsupported(`networks of scope "${scope}"`);
+    if (scope !== '' && scope !== 'swarm') throw fieldNotSupported(`networks of scope "${scope}"`);
     return { ...spec, ipam: ipam?.config ?? [] };
   },
   ({ ipam, ...spec }) => ({
@@ -57,10 +67,6 @@ export const networkCreate: Codec<NetworkSpec> = via(
     ipam: { driver: 'default', config: ipam },
   }),
 );
-
-function unsupported(what: string): never {
-  throw new ShoalError('unimplemented', `this field is not supported yet: ${what}`);
-}
 
 /** One container's end on a network, as inspect shows it. */
 export type NetworkMember = Readonly<{

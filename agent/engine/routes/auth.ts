@@ -1,5 +1,7 @@
 import type { Clock } from '../../../shared/clock.ts';
 import { messageOf } from '../../../shared/errors.ts';
+import { parseChallenge, tokenUrl } from '../../image/auth.ts';
+import { isLoopback } from '../../image/reference.ts';
 import { struct, text } from '../codec.ts';
 import { type Call, HttpError, json, type Reply } from '../http.ts';
 import { withDeadline } from './common.ts';
@@ -39,19 +41,7 @@ export function registryUrl(address: string): string {
   if (host === '' || host === 'docker.io' || host === 'index.docker.io') {
     return 'https://registry-1.docker.io/v2/';
   }
-  const isLoopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(host);
-  return `${isLoopback ? 'http' : 'https'}://${host}/v2/`;
-}
-
-/** Where tokens are got: the realm and service of a `WWW-Authenticate: Bearer` answer. */
-export function tokenUrl(challenge: string): string | undefined {
-  const field = (name: string) => new RegExp(`${name}="([^"]*)"`).exec(challenge)?.[1];
-  const realm = field('realm');
-  if (!/^bearer /i.test(challenge) || realm === undefined || !URL.canParse(realm)) return undefined;
-  const url = new URL(realm);
-  const service = field('service');
-  if (service !== undefined) url.searchParams.set('service', service);
-  return url.href;
+  return `${isLoopback(host) ? 'http' : 'https'}://${host}/v2/`;
 }
 
 async function isAccepted(given: Credentials, signal: AbortSignal): Promise<boolean> {
@@ -60,9 +50,9 @@ async function isAccepted(given: Credentials, signal: AbortSignal): Promise<bool
   const answer = await fetch(registryUrl(given.address), { headers, signal });
   await answer.body?.cancel();
   if (answer.ok) return true;
-  const url = tokenUrl(answer.headers.get('www-authenticate') ?? '');
-  if (answer.status !== 401 || url === undefined) return false;
-  const token = await fetch(url, { headers, signal });
+  const challenge = parseChallenge(answer.headers.get('www-authenticate') ?? '');
+  if (answer.status !== 401 || challenge?.scheme !== 'bearer') return false;
+  const token = await fetch(tokenUrl(challenge, '', undefined), { headers, signal });
   await token.body?.cancel();
   return token.ok;
 }

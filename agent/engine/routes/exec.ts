@@ -1,5 +1,6 @@
 import { messageOf } from '../../../shared/errors.ts';
 import { frame } from '../../../shared/stream-frames.ts';
+import { startFailureCode } from '../../runtime/record.ts';
 import type { ExecConfig, ExecProcess } from '../../runtime/types.ts';
 import {
   type Codec,
@@ -29,9 +30,8 @@ import {
 import type { Route } from '../router.ts';
 import { findContainer } from './find-container.ts';
 
-/** Exit codes of a process that could not be started, as shells have them. */
+/** Docker's for a process that could not be started, whatever else the reason. */
 const NOT_EXECUTABLE = 126;
-const NOT_FOUND = 127;
 const SIGHUP = 1;
 
 /** Go's StrSlice: one string is a list of one. */
@@ -149,7 +149,7 @@ async function begin(deps: EngineDeps, exec: Exec): Promise<ExecProcess> {
     process = await deps.runtime.exec(containerId, config, new AbortController().signal);
   } catch (error) {
     exec.state = 'ended';
-    exec.exitCode = startFailureCode(messageOf(error));
+    exec.exitCode = startFailureCode(messageOf(error), NOT_EXECUTABLE);
     throw error;
   }
   exec.process = process;
@@ -162,12 +162,6 @@ async function begin(deps: EngineDeps, exec: Exec): Promise<ExecProcess> {
     });
   }
   return process;
-}
-
-export function startFailureCode(message: string): number {
-  return /executable file not found|no such file or directory/.test(message)
-    ? NOT_FOUND
-    : NOT_EXECUTABLE;
 }
 
 async function drain(exec: Exec): Promise<void> {

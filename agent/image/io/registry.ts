@@ -8,7 +8,7 @@ import {
   OCI_INDEX,
   OCI_MANIFEST,
 } from '../manifest.ts';
-import { familiarFull, familiarRepository, type Reference } from '../reference.ts';
+import { familiarFull, familiarRepository, isLoopback, type Reference } from '../reference.ts';
 import type { RegistryAuth } from '../types.ts';
 import { sha256 } from './digest.ts';
 import { fetchHttp, type HttpResponse, readBody } from './http.ts';
@@ -153,9 +153,10 @@ export class Repository {
         ? undefined
         : `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
     if (challenge?.scheme !== 'bearer') return basic;
+    const scope = challenge.scope || `repository:${this.#reference.path}:pull`;
     const response =
       identityToken === ''
-        ? await fetchHttp(tokenUrl(challenge, this.#reference.path, username || undefined), {
+        ? await fetchHttp(tokenUrl(challenge, scope, username || undefined), {
             headers: basic === undefined ? {} : { authorization: basic },
             insecure: this.#insecure,
             signal,
@@ -167,7 +168,7 @@ export class Repository {
               grant_type: 'refresh_token',
               refresh_token: identityToken,
               service: challenge.service,
-              scope: challenge.scope || `repository:${this.#reference.path}:pull`,
+              scope,
               client_id: 'shoal',
             }).toString(),
             insecure: this.#insecure,
@@ -247,9 +248,4 @@ function mediaType(bytes: Buffer, header: string): string {
   } catch (error) {
     throw new ShoalError('invalid-argument', `the manifest is not JSON: ${messageOf(error)}`);
   }
-}
-
-function isLoopback(host: string): boolean {
-  const name = host.replace(/:\d+$/, '');
-  return name === 'localhost' || name === '[::1]' || /^127(\.\d+){3}$/.test(name);
 }

@@ -107,12 +107,16 @@ test('challenges of registries are understood', (t) => {
   t.is(parseChallenge(undefined), undefined);
   t.is(parseChallenge('Negotiate'), undefined);
   t.is(parseChallenge('Bearer service="x"'), undefined);
-  const url = tokenUrl(
-    { scheme: 'bearer', realm: 'https://a/t?k=1', service: 's', scope: '' },
-    'team/x',
-    'joe',
-  );
+  t.is(parseChallenge('Bearer realm="/token"'), undefined, 'nowhere to ask');
+  const challenge = {
+    scheme: 'bearer',
+    realm: 'https://a/t?k=1',
+    service: 's',
+    scope: '',
+  } as const;
+  const url = tokenUrl(challenge, 'repository:team/x:pull', 'joe');
   t.is(url, 'https://a/t?k=1&service=s&scope=repository%3Ateam%2Fx%3Apull&account=joe');
+  t.is(tokenUrl(challenge, '', undefined), 'https://a/t?k=1&service=s', 'of a login');
 });
 
 test('Dockerfile instructions change the configuration of an import', (t) => {

@@ -33,4 +33,5 @@ test('a start that failed has the code that a shell would give', (t) => {
   t.is(startFailureCode('exec: "x": executable file not found in $PATH'), 127);
   t.is(startFailureCode('exec: "/x": permission denied'), 126);
   t.is(startFailureCode('something else'), 128);
+  t.is(startFailureCode('something else', 126), 126);
 });
