@@ -19,6 +19,7 @@ import type { SnapshotSink, TransportEvents } from '../ports.ts';
 import type { RaftId, SnapshotRequest } from '../types.ts';
 import { ALPN } from './peer-link.ts';
 
+/** For the handshake, and then for the hello: whoever holds a place and says nothing keeps members out. */
 const HELLO_TIMEOUT_MS = 5_000;
 /** The other side pings each second, and a snapshot's next chunk comes at once. */
 const SILENCE_TIMEOUT_MS = 10_000;
@@ -55,6 +56,7 @@ export class PeerServer {
         requestCert: true,
         rejectUnauthorized: true,
         ALPNProtocols: [ALPN],
+        handshakeTimeout: HELLO_TIMEOUT_MS,
       },
       (socket) => this.#accept(socket),
     );
@@ -68,6 +70,7 @@ export class PeerServer {
         peer: socket.remoteAddress,
         error: error.message,
       });
+      socket.destroy(); // Node does not, after a handshake that takes too long
     });
     this.#stopFollowing = identity.onChange((next) =>
       this.#server.setSecureContext(contextOf(next)),

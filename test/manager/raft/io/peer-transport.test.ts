@@ -439,6 +439,23 @@ test('nonsense on the port closes that connection and nothing else', async (t) =
   t.pass();
 });
 
+test('those who connect and begin no handshake keep a member out for a moment at most', async (t) => {
+  const [a, b] = [await end(t.context), await end(t.context)];
+  const { port } = parseAddress(b.member.raftAddress);
+  // As many as are let in at a time.
+  const silent = Array.from({ length: 128 }, () => tcpConnect({ host: '127.0.0.1', port }));
+  t.context.close.push(async () => silent.map((socket) => socket.destroy()));
+  for (const socket of silent) socket.on('error', () => undefined).resume();
+  await Promise.all(silent.map((socket) => once(socket, 'connect')));
+  introduce(a, b);
+  await until('the member is heard', () => {
+    tell(a, b, 1);
+    return b.ear.messages.length > 0;
+  });
+  await until('all of them are let go', () => silent.every(({ closed }) => closed));
+  t.pass();
+});
+
 test('a snapshot goes by a link of its own while messages pass it', async (t) => {
   const [a, b] = [await end(t.context), await end(t.context)];
   introduce(a, b);
