@@ -1,10 +1,11 @@
 import { backoffMs } from '../shared/backoff.ts';
 import { type Clock, sleep } from '../shared/clock.ts';
 import { type ErrorCode, isShoalError, messageOf } from '../shared/errors.ts';
-import { StoreAction } from '../shared/gen/shoal/v1/store.ts';
+import type { StoreAction } from '../shared/gen/shoal/v1/store.ts';
 import type { Log } from '../shared/log.ts';
 import type { Random } from '../shared/random.ts';
 import type { ChangeBatch, WatchableStore, Writer } from './store/types.ts';
+import { sizeOfAction } from './store/writer.ts';
 
 /** What every loop of the leader works with. */
 export type LeaderDeps = Readonly<{
@@ -154,10 +155,10 @@ const TASK_VARIANCE_BYTES = 512;
 
 function sizeOf(action: StoreAction, sizes: Map<string, number>): number {
   const key = sizeKey(action);
-  if (key === undefined) return StoreAction.encode(action).finish().length;
+  if (key === undefined) return sizeOfAction(action);
   const known = sizes.get(key);
   if (known !== undefined) return known;
-  const size = StoreAction.encode(action).finish().length + TASK_VARIANCE_BYTES;
+  const size = sizeOfAction(action) + TASK_VARIANCE_BYTES;
   sizes.set(key, size);
   return size;
 }

@@ -1,5 +1,9 @@
-import type { ScaleMemory } from '../../shared/gen/shoal/v1/autoscale.ts';
-import { BY_HAND_HOLD_MS, withAutoscaleDefaults } from '../../shared/model/autoscale.ts';
+import type { AutoscaleSpec, ScaleMemory } from '../../shared/gen/shoal/v1/autoscale.ts';
+import {
+  BY_HAND_HOLD_MS,
+  type FilledAutoscaleSpec,
+  withAutoscaleDefaults,
+} from '../../shared/model/autoscale.ts';
 import { clock, tasks } from './figures.ts';
 import { limitsAt } from './limits.ts';
 import { EMPTY_MEMORY, recall, remember, rememberEvent } from './memory.ts';
@@ -15,7 +19,7 @@ import { type Wanted, want } from './wanted.ts';
  * About 4 µs for a service of ten tasks.
  */
 export const decide: Decide = (spec, memory, input, nowMs) => {
-  const rules = withAutoscaleDefaults(spec);
+  const rules = rulesOf(spec);
   const { replicas } = input;
   const answer = (reason: ScaleReason, message: string, kept: ScaleMemory): Decision => ({
     replicas,
@@ -68,6 +72,17 @@ export const decide: Decide = (spec, memory, input, nowMs) => {
     },
   };
 };
+
+/** Specs are never changed, and each is decided by once a second. */
+const remembered = new WeakMap<AutoscaleSpec, FilledAutoscaleSpec>();
+
+function rulesOf(spec: AutoscaleSpec): FilledAutoscaleSpec {
+  const known = remembered.get(spec);
+  if (known !== undefined) return known;
+  const rules = withAutoscaleDefaults(spec);
+  remembered.set(spec, rules);
+  return rules;
+}
 
 type Hand = Readonly<{ sinceMs: number; from: number }>;
 

@@ -1,17 +1,17 @@
 import { messageOf } from '../../shared/errors.ts';
 import type { ScaleMemory } from '../../shared/gen/shoal/v1/autoscale.ts';
-import type { Autoscaling, Service, ServiceSpec } from '../../shared/gen/shoal/v1/objects.ts';
+import type { Service, ServiceSpec } from '../../shared/gen/shoal/v1/objects.ts';
 import type { SampleBatch } from '../../shared/gen/shoal/v1/peer.ts';
 import type { StoreAction } from '../../shared/gen/shoal/v1/store.ts';
 import { DECISION_INTERVAL_MS } from '../../shared/model/autoscale.ts';
 import type { LeaderDeps, LoopBody, Round, Unit } from '../loop.ts';
-import { createAction, removeAction, updateAction } from '../store/tables.ts';
+import { removeAction, scaleDecisionAction, updateAction } from '../store/tables.ts';
 import type { Change, ChangeBatch } from '../store/types.ts';
 import { withQuestion } from './kept-question.ts';
-import { withRecord } from './records.ts';
+import { inShort } from './records.ts';
 import { scalingOf, scalingOfSpec } from './scaling.ts';
 import type { OutsideReader } from './sources.ts';
-import { isSwitchedOff, switchedOff } from './switched-off.ts';
+import { isSwitchedOff, switchOff } from './switched-off.ts';
 import type { Decide, Decision, DecisionInput } from './types.ts';
 import { WatchedService } from './watched-service.ts';
 import type { Moment } from './watched-tasks.ts';
@@ -208,7 +208,7 @@ export class AutoscaleLoop implements LoopBody {
       const service = store.get('service', id);
       if (stored === undefined) this.#leftOver.delete(id);
       else if (service === undefined) units.push([removeAction('autoscaling', id)]);
-      else units.push([updateAction('autoscaling', switchedOff(stored, service, nowMs))]);
+      else units.push([switchOff(service, nowMs)]);
     }
     return units;
   }
@@ -280,21 +280,16 @@ function keep(
   { replicas, record, memory }: Decision,
   changes: boolean,
 ): StoreAction {
-  const records = withRecord(stored?.records ?? [], record);
   // The count that it begins with is as if it had set it, so that another one is known as set by hand.
   const before = stored?.setReplicas ?? (present > 0 ? present : undefined);
   const setReplicas = changes ? replicas : isActive ? before : undefined;
-  const object: Autoscaling = {
-    id,
-    meta: stored?.meta,
-    records,
+  return scaleDecisionAction({
+    serviceId: id,
+    record: inShort(record),
     memory,
-    ...(setReplicas === undefined ? {} : { setReplicas }),
+    setReplicas,
     serviceName: service.spec?.name ?? '',
-  };
-  return stored === undefined
-    ? createAction('autoscaling', object)
-    : updateAction('autoscaling', object);
+  });
 }
 
 /** The service with another count, and nothing else: whoever changed it meanwhile wins. */

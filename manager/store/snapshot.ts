@@ -85,8 +85,10 @@ function prefixOf(id: string): number {
 
 /**
  * Reads what `snapshotChunks` wrote. Objects that `before` holds in the same version are taken from
- * there: whoever follows the changes keeps those, and is told of none. Throws ShoalError `internal`
- * when chunks do not belong together.
+ * there: whoever follows the changes keeps those, and is told of none. `index` may be above the one
+ * that the chunks name: entries that change members, or that a new leader begins with, are none of the
+ * store's, and a snapshot may be taken right after one. Throws ShoalError `internal` when chunks do not
+ * belong together.
  */
 export function tablesFromChunks(
   index: number,
@@ -94,9 +96,11 @@ export function tablesFromChunks(
   before: TableSet,
 ): TableSet {
   const tables = new TableSet();
+  let writtenAt: number | undefined;
   for (const bytes of chunks) {
     const chunk = StoreSnapshotChunk.decode(bytes);
-    if (chunk.index !== index) {
+    writtenAt ??= chunk.index;
+    if (chunk.index !== writtenAt || chunk.index > index) {
       throw new ShoalError(
         'internal',
         `Cannot restore the snapshot of index ${index}: a chunk of index ${chunk.index} is in it`,

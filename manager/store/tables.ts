@@ -1,5 +1,9 @@
 import type { StoreObject } from '../../shared/gen/shoal/v1/objects.ts';
-import type { StoreAction, TaskStatusChange } from '../../shared/gen/shoal/v1/store.ts';
+import type {
+  ScaleDecision,
+  StoreAction,
+  TaskStatusChange,
+} from '../../shared/gen/shoal/v1/store.ts';
 import type { TableName, Tables } from './types.ts';
 
 /**
@@ -70,6 +74,11 @@ export function taskStatusAction(
   status: NonNullable<TaskStatusChange['status']>,
 ): StoreAction {
   return { action: { $case: 'taskStatus', value: { taskId, status } } };
+}
+
+/** Put to the end of the service's log, dropped when the service is gone: never a conflict. */
+export function scaleDecisionAction(decision: ScaleDecision): StoreAction {
+  return { action: { $case: 'scaleDecision', value: decision } };
 }
 
 /** Applied when it moves the task toward stop, dropped otherwise: never a conflict. */

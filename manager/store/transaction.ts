@@ -5,8 +5,14 @@ import type {
   StoreObject,
   Task,
 } from '../../shared/gen/shoal/v1/objects.ts';
-import type { ObjectRef, StoreAction, StoreTransaction } from '../../shared/gen/shoal/v1/store.ts';
+import type {
+  ObjectRef,
+  ScaleDecision,
+  StoreAction,
+  StoreTransaction,
+} from '../../shared/gen/shoal/v1/store.ts';
 import { sameValue } from '../../shared/model/equal.ts';
+import { withRecord } from './scale-log.ts';
 import { type AnyObject, isTableName, uniqueName } from './tables.ts';
 import { forbiddenTaskChange, statusMovesForward } from './task-rules.ts';
 import type { Change, TableName, Tables } from './types.ts';
@@ -96,6 +102,9 @@ class Draft {
         }
         return undefined;
       }
+      case 'scaleDecision':
+        this.#decided(action.value);
+        return undefined;
       case undefined:
         // Written by a newer version: to skip it would let replicas drift apart in silence.
         throw new TypeError('Cannot apply an entry with an action that this version does not know');
@@ -129,8 +138,7 @@ class Draft {
     const rejection = this.#claimName(table, undefined, object);
     if (rejection !== undefined) return rejection;
     if (table === 'cluster') this.#clusters += 1;
-    const meta = { version: this.#index, createdAtMs: this.#atMs, updatedAtMs: this.#atMs };
-    const created = { ...object, meta };
+    const created = { ...object, meta: this.#metaAfter(undefined) };
     this.#put(table, table === 'task' ? this.#shared(created as Task) : created);
     return undefined;
   }
@@ -153,8 +161,22 @@ class Draft {
     if (rejection !== undefined) return rejection;
     const meta = this.#metaAfter(stored);
     const shared = shareContent<AnyObject>(stored, { ...object, meta });
-    this.#put(table, table === 'autoscaling' ? shareRecords(stored, shared) : shared);
+    this.#put(table, shared);
     return undefined;
+  }
+
+  #decided({ serviceId: id, record, serviceName, memory, setReplicas }: ScaleDecision): void {
+    if (record === undefined || this.#get('service', id) === undefined) return;
+    const stored = this.#get('autoscaling', id);
+    const object: Autoscaling = {
+      id,
+      meta: this.#metaAfter(stored),
+      records: withRecord(stored?.records ?? [], record),
+      memory,
+      setReplicas,
+      serviceName,
+    };
+    this.#put('autoscaling', object);
   }
 
   #remove({ kind: table, id, version }: ObjectRef): Rejection | undefined {
@@ -206,8 +228,8 @@ class Draft {
     return this.#base.get(table, id)?.meta?.version ?? 0;
   }
 
-  #metaAfter(stored: AnyObject): Meta {
-    const createdAtMs = stored.meta?.createdAtMs ?? this.#atMs;
+  #metaAfter(stored: AnyObject | undefined): Meta {
+    const createdAtMs = stored?.meta?.createdAtMs ?? this.#atMs;
     return { version: this.#index, createdAtMs, updatedAtMs: this.#atMs };
   }
 }
@@ -233,17 +255,6 @@ function shareContent<T extends AnyObject>(stored: T, decoded: T): T {
     if (typeof has === 'object' && has !== null && sameValue(had, has)) shared[key] = had;
   }
   return shared;
-}
-
-/** The same of a log that is written whole with each record: its versions, which watchers keep alive, hold one of each. */
-function shareRecords(stored: AnyObject, written: AnyObject): Autoscaling {
-  const [before, after] = [stored as Autoscaling, written as Autoscaling];
-  const known = new Map(before.records.map((record) => [record.atMs, record]));
-  const records = after.records.map((record) => {
-    const same = known.get(record.atMs);
-    return same !== undefined && sameValue(same, record) ? same : record;
-  });
-  return { ...after, records };
 }
 
 /** The same between a new task and its service: 100 replicas hold one spec, not 100. */

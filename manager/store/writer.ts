@@ -94,7 +94,7 @@ export function splitActions(
   let batch: StoreAction[] = [];
   let size = 0;
   for (const action of actions) {
-    const bytes = encodeAction(action).length;
+    const bytes = sizeOfAction(action);
     if (batch.length > 0 && (batch.length >= maxActions || size + bytes > maxBytes)) {
       batches.push(batch);
       batch = [];
@@ -145,8 +145,18 @@ function encodeTransaction(id: string, atMs: number, actions: readonly StoreActi
   return Buffer.concat(parts);
 }
 
+/** Of actions that were measured and are to be written: to encode them is most of the work, and done once. */
+const measured = new WeakMap<StoreAction, Uint8Array>();
+
+/** Bytes of the action in a transaction. It must not be changed any more. */
+export function sizeOfAction(action: StoreAction): number {
+  const bytes = measured.get(action) ?? encodeAction(action);
+  measured.set(action, bytes);
+  return bytes.length;
+}
+
 function encodeAction(action: StoreAction): Uint8Array {
-  return encodeWhole({ id: '', atMs: 0, actions: [action] });
+  return measured.get(action) ?? encodeWhole({ id: '', atMs: 0, actions: [action] });
 }
 
 function encodeWhole(transaction: StoreTransaction): Uint8Array {

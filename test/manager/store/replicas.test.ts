@@ -7,6 +7,7 @@ import { type Outcome, Store } from '../../../manager/store/store.ts';
 import {
   createAction,
   removeAction,
+  scaleDecisionAction,
   TABLE_NAMES,
   taskDesiredStateAction,
   taskStatusAction,
@@ -15,7 +16,11 @@ import {
 } from '../../../manager/store/tables.ts';
 import type { ChangeBatch, TableName, Tables } from '../../../manager/store/types.ts';
 import { TaskState, TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
-import { type StoreAction, StoreTransaction } from '../../../shared/gen/shoal/v1/store.ts';
+import {
+  ScaleDecision,
+  type StoreAction,
+  StoreTransaction,
+} from '../../../shared/gen/shoal/v1/store.ts';
 import {
   networkFixture,
   nodeFixture,
@@ -91,6 +96,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       () =>
         taskDesiredStateAction(i, s),
   ),
+  fc.tuple(id, fc.nat(9), fc.boolean()).map(([serviceId, atMs, isSet]): Step => {
+    const record = { atMs, from: 1, to: atMs, inputJson: 'x'.repeat(3_000) };
+    const set = isSet ? { setReplicas: atMs } : {};
+    return () => scaleDecisionAction(ScaleDecision.fromPartial({ serviceId, record, ...set }));
+  }),
   fc.tuple(fc.constantFrom(...TABLE_NAMES), id, freshness).map(
     ([table, i, fresh]): Step =>
       (store) => {

@@ -3,6 +3,7 @@ import { Store } from '../../../manager/store/store.ts';
 import {
   createAction,
   removeAction,
+  scaleDecisionAction,
   taskDesiredStateAction,
   taskStatusAction,
   updateAction,
@@ -10,8 +11,12 @@ import {
 import type { ChangeBatch } from '../../../manager/store/types.ts';
 import { isShoalError } from '../../../shared/errors.ts';
 import { ScaleRecord } from '../../../shared/gen/shoal/v1/autoscale.ts';
-import { Autoscaling, TaskState, TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
-import { StoreSnapshotChunk, StoreTransaction } from '../../../shared/gen/shoal/v1/store.ts';
+import { TaskState, TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
+import {
+  ScaleDecision,
+  StoreSnapshotChunk,
+  StoreTransaction,
+} from '../../../shared/gen/shoal/v1/store.ts';
 import { settle } from '../../support/manual-clock.ts';
 import {
   clusterFixture,
@@ -229,25 +234,51 @@ test('many reports about a task keep one copy of its spec, shared with its servi
   t.is(replica.get('task', task.id)?.spec, replica.get('service', service.id)?.spec?.task);
 });
 
-test('a log that is written whole with each record keeps one copy of each', (t) => {
+test('a decision is put to the end of the log of its service, which keeps one copy of each', (t) => {
   const store = new Store();
-  const record = (atMs: number, message: string) => ScaleRecord.fromPartial({ atMs, message });
-  const log = (...records: ScaleRecord[]) => {
-    const meta = store.get('autoscaling', 'web')?.meta;
-    return Autoscaling.fromPartial({ id: 'web', ...(meta && { meta }), records });
-  };
-  applyDirect(store, [createAction('autoscaling', log(record(1, 'a'), record(2, 'b')))]);
-  const [first, second] = store.get('autoscaling', 'web')?.records ?? [];
-  applyDirect(store, [
-    updateAction('autoscaling', log(record(1, 'a'), record(2, 'other'), record(3, 'c'))),
-  ]);
-  const after = store.get('autoscaling', 'web')?.records ?? [];
-  t.is(after[0], first);
-  t.not(after[1], second);
+  const web = named('web');
+  const decide = (atMs: number, setReplicas?: number) =>
+    applyDirect(store, [
+      scaleDecisionAction(
+        ScaleDecision.fromPartial({
+          serviceId: web.id,
+          record: { atMs, reason: 'above-max' },
+          memory: { activeAtMs: atMs },
+          ...(setReplicas === undefined ? {} : { setReplicas }),
+          serviceName: 'web',
+        }),
+      ),
+    ]);
+  const log = () => store.get('autoscaling', web.id);
+  applyDirect(store, [createAction('service', web)]);
+  decide(1, 3);
+  const first = log();
+  t.is(first?.setReplicas, 3);
+  t.is(first?.meta?.version, store.index);
+  decide(2);
+  t.is(log()?.records[0], first?.records[0]);
   t.deepEqual(
-    after.map(({ message }) => message),
-    ['a', 'other', 'c'],
+    log()?.records.map(({ atMs }) => atMs),
+    [1, 2],
   );
+  t.is(log()?.setReplicas, undefined);
+  t.is(log()?.memory?.activeAtMs, 2);
+  t.is(log()?.meta?.createdAtMs, first?.meta?.createdAtMs);
+  t.deepEqual(
+    first?.records.map(({ atMs }) => atMs),
+    [1],
+    'what was read stays as it was',
+  );
+  for (let atMs = 3; atMs < 100; atMs++) decide(atMs);
+  t.is(log()?.records.length, 25);
+});
+
+test('a decision about a service that is gone is dropped', async (t) => {
+  const { store, writer } = await storeFixture();
+  const record = ScaleRecord.fromPartial({ atMs: 1 });
+  const decision = ScaleDecision.fromPartial({ serviceId: 'gone', record });
+  await t.notThrowsAsync(writer.write([scaleDecisionAction(decision)]));
+  t.is(store.count('autoscaling'), 0);
 });
 
 test('watch() gives batches from an index on, waits for more, and ends with its signal', async (t) => {
@@ -367,10 +398,23 @@ test('the snapshot of an empty store is a chunk, and restores to an empty store'
   t.is(store.index, 0);
 });
 
-test('a snapshot with a chunk of another index is refused whole', (t) => {
+test('a snapshot counts for its log index, also when the last entries were none of the store', (t) => {
   const store = new Store();
   applyDirect(store, [createAction('service', named('web'))]);
-  t.throws(() => new Store().restore(7, [...store.snapshot()]), { code: 'internal' });
+  const copy = new Store();
+  copy.restore(7, [...store.snapshot()]); // 2 to 7: changes of members, say
+  t.is(copy.index, 7);
+  t.deepEqual([...copy.all('service')], [...store.all('service')]);
+});
+
+test('a snapshot with a chunk of another snapshot, or of a later index, is refused whole', (t) => {
+  const store = new Store();
+  applyDirect(store, [createAction('service', named('web'))]);
+  const before = [...store.snapshot()];
+  applyDirect(store, [createAction('service', named('api'))]);
+  const after = [...store.snapshot()];
+  t.throws(() => new Store().restore(7, [...before, ...after]), { code: 'internal' });
+  t.throws(() => new Store().restore(1, after), { code: 'internal' });
 });
 
 test('entries that were applied before, or that this version does not know, end the program', (t) => {

@@ -1,7 +1,12 @@
 import test from 'ava';
 import { Store } from '../../../manager/store/store.ts';
 import { createAction, taskStatusAction, updateAction } from '../../../manager/store/tables.ts';
-import { StoreWriter, splitActions, writeInBatches } from '../../../manager/store/writer.ts';
+import {
+  StoreWriter,
+  sizeOfAction,
+  splitActions,
+  writeInBatches,
+} from '../../../manager/store/writer.ts';
 import { NotLeaderError, ShoalError } from '../../../shared/errors.ts';
 import { TaskStatus } from '../../../shared/gen/shoal/v1/objects.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -102,6 +107,19 @@ test('actions are cut into transactions by number and size, in order', async (t)
   await writeInBatches(writer, actions);
   t.is(store.count('task'), 2500);
   t.is(store.index, 3);
+});
+
+test('what was measured is written as it is', async (t) => {
+  const { store, writer } = await storeFixture();
+  const actions = ['a', 'b'].map((name) =>
+    createAction('service', serviceFixture({ spec: { name } })),
+  );
+  t.true(actions.every((action) => sizeOfAction(action) > 30));
+  await writer.write(actions);
+  t.deepEqual(
+    [...store.all('service')].map(({ spec }) => spec?.name),
+    ['a', 'b'],
+  );
 });
 
 test('a status report between read and write is no conflict for another task', async (t) => {

@@ -6,6 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { ScaleMemory, ScaleRecord } from "./autoscale.ts";
 import { StoreObject, TaskState, TaskStatus } from "./objects.ts";
 
 export interface StoreAction {
@@ -24,6 +25,12 @@ export interface StoreAction {
      * the task is gone). Never a conflict, so a status report in between costs no retry.
      */
     { $case: "taskDesiredState"; value: TaskDesiredStateChange }
+    | //
+    /**
+     * One more decision in the log of a service, which its first one makes. Dropped when the service is gone. Never a
+     * conflict: only the leader decides, and what it decides is about a version of the service that is checked.
+     */
+    { $case: "scaleDecision"; value: ScaleDecision }
     | undefined;
 }
 
@@ -43,6 +50,18 @@ export interface TaskStatusChange {
 export interface TaskDesiredStateChange {
   taskId: string;
   desiredState: TaskState;
+}
+
+/**
+ * What becomes of an Autoscaling object: the record at the end of its log (which is bounded where this is applied), the
+ * rest in place of what there was.
+ */
+export interface ScaleDecision {
+  serviceId: string;
+  record: ScaleRecord | undefined;
+  memory: ScaleMemory | undefined;
+  setReplicas?: number | undefined;
+  serviceName: string;
 }
 
 /** One Raft entry: all its actions are applied, or (when a check fails) none. */
@@ -80,6 +99,9 @@ export const StoreAction: MessageFns<StoreAction> = {
         break;
       case "taskDesiredState":
         TaskDesiredStateChange.encode(message.action.value, writer.uint32(42).fork()).join();
+        break;
+      case "scaleDecision":
+        ScaleDecision.encode(message.action.value, writer.uint32(50).fork()).join();
         break;
     }
     return writer;
@@ -141,6 +163,14 @@ export const StoreAction: MessageFns<StoreAction> = {
             };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.action = { $case: "scaleDecision", value: ScaleDecision.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -189,6 +219,12 @@ export const StoreAction: MessageFns<StoreAction> = {
             $case: "taskDesiredState",
             value: TaskDesiredStateChange.fromPartial(object.action.value),
           };
+        }
+        break;
+      }
+      case "scaleDecision": {
+        if (object.action?.value !== undefined && object.action?.value !== null) {
+          message.action = { $case: "scaleDecision", value: ScaleDecision.fromPartial(object.action.value) };
         }
         break;
       }
@@ -408,6 +444,113 @@ export const TaskDesiredStateChange: MessageFns<TaskDesiredStateChange> = {
     const message = createBaseTaskDesiredStateChange();
     message.taskId = object.taskId ?? "";
     message.desiredState = object.desiredState ?? 0;
+    return message;
+  },
+};
+
+function createBaseScaleDecision(): ScaleDecision {
+  return { serviceId: "", record: undefined, memory: undefined, setReplicas: undefined, serviceName: "" };
+}
+
+export const ScaleDecision: MessageFns<ScaleDecision> = {
+  encode(message: ScaleDecision, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serviceId !== "") {
+      writer.uint32(10).string(message.serviceId);
+    }
+    if (message.record !== undefined) {
+      ScaleRecord.encode(message.record, writer.uint32(18).fork()).join();
+    }
+    if (message.memory !== undefined) {
+      ScaleMemory.encode(message.memory, writer.uint32(26).fork()).join();
+    }
+    if (message.setReplicas !== undefined) {
+      writer.uint32(32).int64(message.setReplicas);
+    }
+    if (message.serviceName !== "") {
+      writer.uint32(42).string(message.serviceName);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ScaleDecision {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseScaleDecision();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.serviceId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.record = ScaleRecord.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.memory = ScaleMemory.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.setReplicas = longToNumber(reader.int64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.serviceName = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ScaleDecision>): ScaleDecision {
+    return ScaleDecision.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ScaleDecision>): ScaleDecision {
+    const message = createBaseScaleDecision();
+    message.serviceId = object.serviceId ?? "";
+    message.record = (object.record !== undefined && object.record !== null)
+      ? ScaleRecord.fromPartial(object.record)
+      : undefined;
+    message.memory = (object.memory !== undefined && object.memory !== null)
+      ? ScaleMemory.fromPartial(object.memory)
+      : undefined;
+    message.setReplicas = object.setReplicas ?? undefined;
+    message.serviceName = object.serviceName ?? "";
     return message;
   },
 };
