@@ -13,6 +13,8 @@ const LINK_PROTOCOL = 'shoal-calls';
 const GRPC_PROTOCOL = 'h2';
 /** A host that is off answers nothing; one that hangs must not hold up a call until its deadline. */
 const CONNECT_WITHIN_MS = 3_000;
+/** On a machine with a backlog of them a handshake takes some hundred milliseconds. */
+const HANDSHAKE_WITHIN_MS = 10_000;
 
 export type ClusterListener = Readonly<{ port: number; close: () => void }>;
 
@@ -37,6 +39,7 @@ export async function listenForCluster(
       requestCert: true,
       rejectUnauthorized: false,
       ALPNProtocols: [LINK_PROTOCOL, GRPC_PROTOCOL],
+      handshakeTimeout: HANDSHAKE_WITHIN_MS,
     },
     (socket) => {
       socket.setNoDelay(true);
@@ -44,9 +47,10 @@ export async function listenForCluster(
       else options.grpc(socket);
     },
   );
-  server.on('tlsClientError', (error) =>
-    log.debug('a TLS handshake failed', { error: error.message }),
-  );
+  server.on('tlsClientError', (error, socket) => {
+    log.debug('a TLS handshake failed', { error: error.message });
+    socket.destroy(); // Node does not, after one that takes too long: each would hold a file for ever
+  });
   const stop = identity.onChange((next) => server.setSecureContext(contextOptions(next)));
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => {

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { isShoalError } from '../../../../shared/errors.ts';
 import { IdentityHolder, type TlsIdentity } from '../../../../shared/pki/identity.ts';
@@ -55,6 +57,14 @@ test('links and gRPC share an address, and both know the caller by the certifica
   t.deepEqual(JSON.parse(await unary(channel, whoAmI, 'x')), caller);
   const worker = linkTo(t, address, identityOf('w1', 'worker'));
   t.like(JSON.parse(await worker.unary(whoAmI, '')), { nodeId: 'w1', role: 'worker' });
+});
+
+test('who connects and begins no handshake is let go', async (t) => {
+  const { address } = await serve(t, identityOf('server', 'manager'));
+  const silent = connect(Number(address.split(':')[1]), '127.0.0.1').resume();
+  t.teardown(() => silent.destroy());
+  await once(silent, 'close');
+  t.pass();
 });
 
 test('a certificate of another root, or one that has expired, speaks for nobody', async (t) => {
