@@ -94,7 +94,9 @@ export class ConsensusClient implements Consensus {
     try {
       for (const event of batch) this.#takeOne(event);
     } catch (error) {
-      this.#ports.fatal(error instanceof Error ? error : new Error(messageOf(error)));
+      const failure = error instanceof Error ? error : new Error(messageOf(error));
+      this.ended(failure); // nobody is to be answered from a state that is not the log's
+      this.#ports.fatal(failure);
       return;
     }
     this.#tellIfChanged();

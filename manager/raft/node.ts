@@ -155,9 +155,10 @@ export class RaftNode {
       turn: () => this.#turn(),
       fail: (error) => this.#fail(error),
     });
-    this.#post({ kind: 'started', raftId: this.#id });
     if (snapshot === undefined) this.#book.reset(0, EMPTY_CONF, loaded.directory);
     else this.#applying.restore(snapshot);
+    // After the state: a start whose state cannot be restored has failed.
+    this.#post({ kind: 'started', raftId: this.#id });
     this.#applying.acknowledge(snapshot?.index ?? 0);
     this.#peers.link(entries);
   }

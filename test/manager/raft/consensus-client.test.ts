@@ -72,3 +72,29 @@ test('large buffers are handed over, small ones copied', (t) => {
   t.is(buffersOf(batch(400)).length, 0);
   t.is(buffersOf(batch(100_000)).length, 1);
 });
+
+test('a state that cannot be restored is a start that failed, and nothing is answered from it', async (t) => {
+  const fatal: string[] = [];
+  const client = new ConsensusClient(
+    { post: () => undefined },
+    {
+      stateMachine: {
+        apply: () => undefined,
+        restore: () => {
+          throw new Error('no such chunk');
+        },
+        snapshot: () => [],
+      },
+      clock: new ManualClock(),
+      defer: (fn) => fn(),
+      fatal: ({ message }) => fatal.push(message),
+    },
+  );
+  client.take([
+    { kind: 'restore', index: 7, chunks: [] },
+    { kind: 'started', raftId: 'a' },
+  ]);
+  await t.throwsAsync(client.started, { message: 'no such chunk' });
+  t.deepEqual(fatal, ['no such chunk']);
+  await t.throwsAsync(client.readBarrier());
+});
