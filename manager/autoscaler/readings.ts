@@ -184,11 +184,9 @@ function readTasks(
     };
   }
   const tolerance = toleranceOf(rules);
-  // HPA counts whole percents, and thousandths of other units, without the rest.
-  const rounded = (mean: number) =>
-    rule.request === undefined
-      ? floor(mean * 1000) / 1000
-      : floor((100 * mean) / rule.request) / 100;
+  // HPA counts thousandths without the rest, but whole percents of a reservation: 33 tasks at 2.4 % would become 2 % and
+  // so one task at 80 %, which becomes two again.
+  const rounded = (mean: number) => floor((mean * 1000) / (rule.request ?? 1)) / 1000;
   const missingLoad = rule.request === undefined ? rule.target : Math.max(1, rule.target);
   const propose = (sampled: Sampled) =>
     proposeByTasks(

@@ -59,14 +59,19 @@ const ROWS: readonly [string, Ask, Answer][] = [
     { to: 4, reason: 'within-tolerance' },
   ],
   [
-    'whole percents count: 70.9 % is 70 %',
-    up(0.7, 10, fill(10, 0.709), 0),
+    'thousandths count: 70.09 % is 70 %',
+    up(0.7, 10, fill(10, 0.7009), 0),
     { to: 10, reason: 'within-tolerance' },
   ],
   [
-    'whole percents count: 71 % of 70 % without tolerance is too much',
-    up(0.7, 10, fill(10, 0.71), 0),
+    'thousandths count: 70.1 % of 70 % without tolerance is too much',
+    up(0.7, 10, fill(10, 0.701), 0),
     { to: 11 },
+  ],
+  [
+    'a little of many tasks is not cut to whole percents, which one task could not carry',
+    up(0.7, 33, fill(33, 0.0243)),
+    { to: 2 },
   ],
   ['a percent that floating point makes 28.999 is 29', up(0.29, 10, fill(10, 0.29), 0), { to: 10 }],
   // ---- tolerance
