@@ -9,7 +9,7 @@ import {
   localCredentials,
   openChannel,
 } from '../../../shared/rpc/io/client.ts';
-import type { ManagerLink } from '../session.ts';
+import type { ManagerLink } from '../link.ts';
 
 /** Sessions over gRPC: mutual TLS to other hosts, the unix socket to this host's own manager. */
 export function grpcManagerLink(identity: IdentitySource): ManagerLink {

@@ -1,10 +1,7 @@
 import test from 'ava';
+import type { ManagerLink, SessionStream } from '../../../agent/session/link.ts';
 import { ManagerDirectory } from '../../../agent/session/managers.ts';
-import {
-  AgentSession,
-  type ManagerLink,
-  type SessionStream,
-} from '../../../agent/session/session.ts';
+import { AgentSession } from '../../../agent/session/session.ts';
 import type { SessionHandler } from '../../../agent/session/types.ts';
 import { ShoalError } from '../../../shared/errors.ts';
 import { TaskSamples } from '../../../shared/gen/shoal/v1/autoscale.ts';

@@ -4,8 +4,9 @@
 // between them have latency from a seed. At a moment from the seed everything on the first manager's
 // host stops: what is on its way to or from it is lost, and nobody is told. A run repeats from its seed.
 import test from 'ava';
+import type { ManagerLink } from '../../../agent/session/link.ts';
 import { ManagerDirectory } from '../../../agent/session/managers.ts';
-import { AgentSession, type ManagerLink } from '../../../agent/session/session.ts';
+import { AgentSession } from '../../../agent/session/session.ts';
 import { Dispatcher } from '../../../manager/dispatcher/dispatcher.ts';
 import { LeaderLiveness } from '../../../manager/dispatcher/leader-liveness.ts';
 import { sleep } from '../../../shared/clock.ts';
