@@ -1,6 +1,6 @@
 import test from 'ava';
 import { NodeMembership } from '../../../agent/node/membership.ts';
-import type { MembershipDeps } from '../../../agent/node/membership-ports.ts';
+import type { ClusterSide, MembershipDeps } from '../../../agent/node/membership-ports.ts';
 import type { NodeRecord } from '../../../agent/node/record.ts';
 import { isShoalError } from '../../../shared/errors.ts';
 import { silentLog } from '../../../shared/log.ts';
@@ -25,8 +25,9 @@ function lockedNode() {
   return { node, done };
 }
 
-/** A node that is in no cluster. */
-function newNode() {
+/** A node that is in no cluster; `side` is what it starts when it enters one. */
+function newNode(side: Partial<ClusterSide> = {}) {
+  const clock = new ManualClock();
   const done: string[] = [];
   const does =
     <T>(what: string, result?: T) =>
@@ -42,7 +43,7 @@ function newNode() {
       unlock: does('unlock'),
       clear: does('clear'),
     },
-    clock: new ManualClock(),
+    clock,
     log: silentLog,
     hostname: 'h1',
     advertiseAddress: '10.0.0.1',
@@ -55,12 +56,12 @@ function newNode() {
     refound: () => {
       throw new Error('founds a cluster');
     },
-    enroll: does('enroll'),
+    enroll: does('enroll', { managers: [] }),
     endManager: does('end manager'),
     endTasks: does('end tasks'),
-    startSide: does('start'),
+    startSide: does('start', { tearDown: does('tear down'), ...side }),
   } as unknown as MembershipDeps;
-  return { node: new NodeMembership(deps), done };
+  return { node: new NodeMembership(deps), done, clock };
 }
 
 const INIT = {
@@ -119,4 +120,16 @@ test('a locked node that is made to leave ends its containers, then forgets the 
   await node.leave(true, signal);
   t.deepEqual(done, ['end tasks', 'clear']);
   t.is(node.standing().localState, 'inactive');
+});
+
+test('a cluster that does not come up on this host in time says where to look, and is undone', async (t) => {
+  const { node, done, clock } = newNode({
+    ready: (by: AbortSignal) =>
+      new Promise((_, reject) => by.addEventListener('abort', () => reject(by.reason))),
+  });
+  const join = node.join(JOIN, signal);
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  await clock.advance(30_000);
+  await t.throwsAsync(join, { message: /was not up within 30 s: the log of shoald says why/ });
+  t.deepEqual(done.slice(-2), ['tear down', 'clear']);
 });
