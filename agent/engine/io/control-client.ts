@@ -28,13 +28,16 @@ import type {
 
 /** Managers answer or say why not well before; this is for one that hangs. */
 const ANSWER_WITHIN_MS = 30_000;
+/** For a moment after a promotion, a restart, or before a demotion is over. */
+const NOT_UP =
+  'the manager of this host is not up: it starts or stops. Try again in a moment; if this lasts, the log of shoald says why';
 
 /**
  * The manager of this host, on its unix sockets: a link for what is answered at once, gRPC for what
  * goes on. Connects when first used, and anew when it was lost.
  */
 export function managerControlClient(socketPath: string): ControlClient & { close(): void } {
-  const link = new LinkClient(() => connect(linkPathOf(socketPath)));
+  const link = new LinkClient(() => connect(linkPathOf(socketPath)), { notConnected: NOT_UP });
   let channel: Channel | undefined;
   const streams = () => {
     channel ??= openChannel(`unix://${socketPath}`, localCredentials());

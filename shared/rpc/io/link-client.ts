@@ -16,6 +16,12 @@ type Pending = Readonly<{
 /** Between two pings while calls are under way; a link that answered none until the next one is cut. */
 const PING_MS = 2_000;
 
+export type LinkClientOptions = Readonly<{
+  pingMs?: number;
+  /** What is said of calls that found nobody at the other end; the cause follows after a colon. */
+  notConnected?: string;
+}>;
+
 type Open = { socket: Socket; writer: FrameWriter; isConnected: boolean; isAlive: boolean };
 
 const FIRST_CALL = 1;
@@ -35,10 +41,13 @@ export class LinkClient {
   readonly #pingMs: number;
   #pings: NodeJS.Timeout | undefined;
 
+  readonly #notConnected: string;
+
   /** `connect` begins a connection; nothing is written to it before it is there, and verified. */
-  constructor(connect: () => Socket, pingMs = PING_MS) {
+  constructor(connect: () => Socket, options: LinkClientOptions = {}) {
     this.#connect = connect;
-    this.#pingMs = pingMs;
+    this.#pingMs = options.pingMs ?? PING_MS;
+    this.#notConnected = options.notConnected ?? 'No connection established';
   }
 
   /** One request, one response. Rejects with ShoalError only; `cancelled` when the signal aborts. */
@@ -197,7 +206,8 @@ export class LinkClient {
   #lost(wasConnected: boolean, why: string): void {
     for (const { mutates, settle } of [...this.#pending.values()]) {
       if (wasConnected && mutates) settle(unknownOutcome(why));
-      else settle(new ShoalError('unavailable', wasConnected ? why : notConnected(why)));
+      else
+        settle(new ShoalError('unavailable', wasConnected ? why : `${this.#notConnected}: ${why}`));
     }
   }
 }
@@ -209,10 +219,6 @@ function unasked(): void {
 /** TLS is ready later than the connection below it. */
 function readyEvent(socket: Socket): 'connect' | 'secureConnect' {
   return 'encrypted' in socket ? 'secureConnect' : 'connect';
-}
-
-function notConnected(why: string): string {
-  return `No connection established: ${why}`;
 }
 
 function tooLate(path: string, deadlineMs: number, mutates: boolean): ShoalError {

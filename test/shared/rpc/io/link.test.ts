@@ -193,6 +193,9 @@ test('without a server a call is unavailable, a write too: it never left', async
   t.true(isShoalError(error, 'unavailable'), error.message);
   client.close();
   t.true(isShoalError(await t.throwsAsync(client.unary(echo, '')), 'unavailable'));
+  const local = new LinkClient(() => connect(`${t.context.path}.none`), { notConnected: 'not up' });
+  await t.throwsAsync(local.unary(echo, ''), { message: /^not up: connect ENOENT / });
+  local.close();
 });
 
 test('bytes of another protocol close the connection', async (t) => {
@@ -218,7 +221,7 @@ test('a server that answers nothing, not even pings, is given up', async (t) => 
   const path = `${t.context.path}.dead`;
   const dead = createServer();
   await new Promise<void>((resolve) => dead.listen(path, resolve));
-  const client = new LinkClient(() => connect(path), 10);
+  const client = new LinkClient(() => connect(path), { pingMs: 10 });
   const error = await t.throwsAsync(client.unary(echo, '', { mutates: true }));
   t.true(isShoalError(error, 'unknown-outcome'));
   t.regex(error.message, /does not answer/);
