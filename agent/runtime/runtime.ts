@@ -11,7 +11,7 @@ import { ContainerStore, type TaskStreams } from './io/container-store.ts';
 import type { ContainerdClient } from './io/containerd.ts';
 import { startExec } from './io/exec.ts';
 import { Fifos } from './io/fifos.ts';
-import { coreCount, hostFacts, lastCapability, missingPath } from './io/host.ts';
+import { coreCount, hostFacts, lastCapability, makeFolder, missingPath } from './io/host.ts';
 import { readLogFiles } from './io/log-files.ts';
 import { ImageUserFiles, readUserFiles } from './io/user-files.ts';
 import { Limiter } from './limiter.ts';
@@ -138,7 +138,7 @@ export class ContainerdRuntime implements Runtime {
     if (this.#table.get(id) !== undefined) {
       throw new ShoalError('already-exists', `container ${id} exists already`);
     }
-    checkBinds(config);
+    prepareBinds(config);
     const entry = new Entry(config, NEW_LIFE);
     this.#table.add(entry);
     await entry.serial.run(async () => {
@@ -384,9 +384,14 @@ export class ContainerdRuntime implements Runtime {
   }
 }
 
-function checkBinds(config: ContainerConfig): void {
+/** Throws `invalid-argument` for a source that is missing and shall not be made. */
+function prepareBinds(config: ContainerConfig): void {
   for (const mount of config.mounts) {
     if (mount.type !== 'bind' || !missingPath(mount.source)) continue;
+    if (mount.createSource) {
+      makeFolder(mount.source);
+      continue;
+    }
     throw new ShoalError(
       'invalid-argument',
       `invalid mount config for type "bind": bind source path does not exist: ${mount.source}`,

@@ -8,6 +8,8 @@ export type ContainerMount =
       readOnly: boolean;
       propagation: string;
       recursive: boolean;
+      /** A folder is made where the source is missing. */
+      createSource?: boolean;
     }>
   | Readonly<{
       type: 'volume';

@@ -232,6 +232,7 @@ function mountsOf(
           readOnly: mount.readOnly,
           propagation: mount.bind?.propagation || 'rprivate',
           recursive: !(mount.bind?.nonRecursive ?? false),
+          ...(mount.bind?.createMountpoint && { createSource: true }),
         };
       case 'volume': {
         const made = inputs.volumes[volume++];

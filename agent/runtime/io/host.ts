@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { CgroupMounts } from '../cgroup.ts';
@@ -35,6 +35,10 @@ export function lastCapability(): number {
 
 export function coreCount(): number {
   return availableParallelism();
+}
+
+export function makeFolder(path: string): void {
+  mkdirSync(path, { recursive: true });
 }
 
 export function missingPath(path: string): boolean {

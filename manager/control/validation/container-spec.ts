@@ -3,7 +3,7 @@ import { parseIp } from '../../../shared/model/cidr.ts';
 import { checkLabels } from '../../../shared/model/labels.ts';
 import { signalNumber } from '../../../shared/model/signal.ts';
 import { NS_PER_MS } from '../../../shared/model/units.ts';
-import { invalid } from '../refuse.ts';
+import { invalid, unimplemented } from '../refuse.ts';
 import { checkImageReference } from './image-reference.ts';
 import { checkMounts, isTemplate } from './mounts.ts';
 
@@ -97,8 +97,12 @@ function checkHealthcheck(check: Healthcheck | undefined): void {
 function checkHosts(hosts: readonly string[]): void {
   for (const line of hosts) {
     const [address = '', ...names] = line.trim().split(/\s+/);
-    const known = parseIp(address) !== undefined || address === 'host-gateway';
-    if (!known || names.length === 0 || line.includes('\n')) {
+    if (address === 'host-gateway') {
+      throw unimplemented(
+        'ContainerSpec: hosts: host-gateway is not supported yet: give an address',
+      );
+    }
+    if (parseIp(address) === undefined || names.length === 0 || line.includes('\n')) {
       throw invalid(
         `ContainerSpec: hosts: ${JSON.stringify(line)} is invalid: expected an IP address and names`,
       );

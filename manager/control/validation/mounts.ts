@@ -92,6 +92,9 @@ function checkVolume({ source, target, volume }: Mount): void {
       `mount ${target}: volume driver ${JSON.stringify(driver)} is not supported yet: use local`,
     );
   }
+  if (Object.keys(volume?.driverOptions ?? {}).length > 0) {
+    throw unimplemented(`mount ${target}: options of a volume's driver are not supported yet`);
+  }
   const subpath = volume?.subpath ?? '';
   if (subpath.startsWith('/') || subpath.split('/').includes('..')) {
     throw invalid(`mount ${target}: subpath must be a relative path inside the volume: ${subpath}`);

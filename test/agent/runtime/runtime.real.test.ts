@@ -88,6 +88,15 @@ test.serial('user, tmpfs, binds, read-only root and limits are as asked', async 
           propagation: '',
           recursive: true,
         },
+        {
+          type: 'bind',
+          source: join(folder, 'made/here'),
+          target: '/made',
+          readOnly: false,
+          propagation: '',
+          recursive: true,
+          createSource: true,
+        },
         { type: 'tmpfs', target: '/t', readOnly: false, sizeBytes: 1 << 20, mode: 0 },
       ],
       resources: {
@@ -112,6 +121,7 @@ test.serial('user, tmpfs, binds, read-only root and limits are as asked', async 
   t.true((stats?.cpuTotalNs ?? 0) > 1e6 && (stats?.cpuTotalNs ?? 0) < 5e9);
   t.true((stats?.memoryUsageBytes ?? 0) > 10_000 && (stats?.memoryUsageBytes ?? 0) < 64 << 20);
   t.true((stats?.systemCpuNs ?? 0) > 1e9);
+  t.true(existsSync(join(folder, 'made/here')));
   t.is(stats?.pids, (await host.runtime.processes(id)).length);
   await host.runtime.remove(id, { force: true });
   t.is(await host.runtime.stats(id).catch((error) => error.code), 'not-found');

@@ -173,6 +173,16 @@ const refused: [ServiceSpec, string, ErrorCode?][] = [
     'unimplemented',
   ],
   [
+    withMount({ type: 'volume', source: 'a', target: '/x', volume: { driverOptions: { o: 'b' } } }),
+    "mount /x: options of a volume's driver are not supported yet",
+    'unimplemented',
+  ],
+  [
+    withContainer({ hosts: ['host-gateway db'] }),
+    'ContainerSpec: hosts: host-gateway is not supported yet: give an address',
+    'unimplemented',
+  ],
+  [
     withMount({ type: 'volume', source: 'a', target: '/x', volume: { subpath: 'a/../../b' } }),
     'mount /x: subpath must be a relative path inside the volume: a/../../b',
   ],
