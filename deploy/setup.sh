@@ -16,6 +16,7 @@ need conntrack conntrack
 need nsenter util-linux
 need pgrep procps
 need curl curl
+need update-ca-certificates ca-certificates
 need cc gcc
 need busybox busybox-static
 need tini tini
