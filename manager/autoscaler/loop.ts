@@ -8,6 +8,7 @@ import type { LeaderDeps, LoopBody, Round, Unit } from '../loop.ts';
 import { removeAction, scaleDecisionAction, updateAction } from '../store/tables.ts';
 import type { Change, ChangeBatch } from '../store/types.ts';
 import { withQuestion } from './kept-question.ts';
+import { reachOf } from './reach.ts';
 import { inShort } from './records.ts';
 import { scalingOf, scalingOfSpec } from './scaling.ts';
 import type { OutsideReader } from './sources.ts';
@@ -66,18 +67,22 @@ export class AutoscaleLoop implements LoopBody {
     return this.#services.keys();
   }
 
-  /** What agents measured. What is not about a task that is watched on that node is ignored. */
+  /** What agents measured. What a node cannot know of (tasks of others, services out of its reach) is ignored. */
   report({ nodes }: SampleBatch): void {
-    const monotonicMs = this.#deps.clock.monotonicMs();
+    const { clock, store } = this.#deps;
+    const monotonicMs = clock.monotonicMs();
     let isUrgent = false;
     for (const { nodeId, ageMs, samples } of nodes) {
       const endMs = monotonicMs - ageMs;
       for (const sample of samples?.samples ?? []) {
         this.#services.get(sample.serviceId)?.tasks.sampled(nodeId, sample, endMs);
       }
-      for (const { serviceId, connections } of samples?.knocks ?? []) {
+      const knocks = samples?.knocks ?? [];
+      if (knocks.length === 0) continue;
+      const reaches = reachOf(store, nodeId);
+      for (const { serviceId, connections } of knocks) {
         const service = this.#services.get(serviceId);
-        if (service === undefined) continue;
+        if (service === undefined || !reaches(service.service)) continue;
         service.knocked(connections);
         // One that has a task coming cannot be helped any sooner.
         if (service.replicas > 0) continue;

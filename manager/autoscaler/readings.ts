@@ -167,20 +167,14 @@ function readTasks(
   const seen = sample(input.tasks, believed, loads, 'stable');
   const counts = { counted: seen.counted, missing: seen.missing, notReady: seen.notReady };
   if (seen.counted === 0) {
-    const ready = seen.missing > 0;
+    const error =
+      seen.missing > 0 ? `no samples of ${tasks(seen.missing)}` : noneReady(input.tasks);
     return {
-      ...unmeasured(
-        name,
-        rule,
-        ready ? `no samples of ${tasks(seen.missing)}` : 'no task is ready',
-      ),
-      reading: {
-        ...emptyReading(name, rule.target),
-        ...counts,
-        error: ready
-          ? `no samples of ${tasks(seen.missing)}`
-          : 'no task has been ready long enough',
-      },
+      ...unmeasured(name, rule, error),
+      reading: { ...emptyReading(name, rule.target), ...counts, error },
+      // Nobody is at a task that is not ready: who wants it is held, and told by `knocks`. Else one that can never start
+      // would be tried for ever because of one client that gave up.
+      active: rule.tellsActivity && isNoneReady(input.tasks) ? false : undefined,
     };
   }
   const tolerance = toleranceOf(rules);
@@ -220,6 +214,22 @@ function readTasks(
     tellsActivity: rule.tellsActivity,
     fallback: undefined,
   };
+}
+
+export function isNoneReady(views: readonly TaskView[]): boolean {
+  return views.length > 0 && views.every(({ phase }) => phase !== 'ready');
+}
+
+/** Why there is nothing to measure, where no task is ready for long enough. */
+function noneReady(views: readonly TaskView[]): string {
+  if (views.length === 0) return 'there is no task';
+  if (!isNoneReady(views)) return 'no task has been ready long enough';
+  const unplaced = views.filter(({ phase }) => phase === 'unplaced').length;
+  const starting = views.length - unplaced;
+  return [
+    ...(unplaced === 0 ? [] : [`${tasks(unplaced)} without room on any node`]),
+    ...(starting === 0 ? [] : [`${tasks(starting)} not ready yet`]),
+  ].join(', ');
 }
 
 function sample(

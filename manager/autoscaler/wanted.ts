@@ -6,10 +6,13 @@ import type { Limits } from './limits.ts';
 import { loadPhrase, loadSentence } from './messages.ts';
 import { downLimit, upLimit } from './rates.ts';
 import { withinTolerance } from './ratio.ts';
-import type { Read } from './readings.ts';
+import { isNoneReady, type Read } from './readings.ts';
 import type { ScaleReason } from './reasons.ts';
 import { stabilize } from './stabilize.ts';
 import type { DecisionInput } from './types.ts';
+
+/** A client that is held asks again after 1, 2, 4 ... 64 s, and gives up after 127 s (Linux' tcp_syn_retries of 6). */
+const HELD_FOR_MS = 130_000;
 
 /** What the count is decided from. `replicas` is the present one. */
 export type Question = Readonly<{
@@ -79,18 +82,17 @@ function atNone(question: Question): Wanted {
   const idle = unchanged(question);
   const broken = reads.filter((read) => read.state === 'failed');
   if (broken.length > 0) return { ...idle, reason: 'metric-failed', message: failures(broken) };
-  return { ...idle, reason: 'idle', message: 'idle: nothing asks for a task' };
+  return { ...idle, reason: 'idle', message: 'nothing asks for a task' };
 }
 
 /** KEDA's way to none: by the time since the last sign of load alone, from whatever count there is. */
 function toNone(question: Question): Wanted | undefined {
-  const { limits, reads, rules, replicas, nowMs } = question;
+  const { limits, reads, rules, replicas, input, nowMs } = question;
   if (limits.min > 0) return undefined;
-  const telling = reads.filter((read) => read.tellsActivity);
-  const quiet = telling.length > 0 && telling.every((read) => read.active === false);
   const activeAtMs = lastActive(question);
-  const cooldownMs = nsToMs(rules.cooldownToZeroNs);
-  if (!quiet || nowMs - activeAtMs < cooldownMs) return undefined;
+  const asked = nsToMs(rules.cooldownToZeroNs);
+  const cooldownMs = isNoneReady(input.tasks) ? Math.max(asked, HELD_FOR_MS) : asked;
+  if (!isQuiet(reads) || nowMs - activeAtMs < cooldownMs) return undefined;
   const message = `no load since ${dayAndClock(activeAtMs, nowMs)}: ${replicas} -> 0`;
   return { ...unchanged(question), to: 0, reason: 'to-zero', message, recommended: 0 };
 }
@@ -104,7 +106,9 @@ function byMetrics(question: Question): Wanted {
   const fallback = fallbackOf(reads);
   if (measured.length === 0 && fallback === undefined) {
     const reason = broken.some((read) => read.state === 'failed') ? 'metric-failed' : 'no-samples';
-    return { ...base, reason, message: `kept at ${replicas}: ${failures(broken)}` };
+    const message = `kept at ${replicas}: ${failures(broken)}`;
+    // That nobody wants what cannot start is known: a gap would begin the cooldown again.
+    return { ...base, reason, message, recommended: isQuiet(reads) ? replicas : undefined };
   }
 
   const exceeded = measured.some((read) => (read.fast?.ratio ?? 0) >= rules.fast.threshold);
@@ -251,6 +255,12 @@ function fallbackOf(reads: readonly Read[]): { read: Read; replicas: number } | 
     }
   }
   return found;
+}
+
+/** That there is no load is known, not just that none is seen. */
+function isQuiet(reads: readonly Read[]): boolean {
+  const telling = reads.filter((read) => read.tellsActivity);
+  return telling.length > 0 && telling.every((read) => read.active === false);
 }
 
 function lastActive({ reads, known, input, nowMs }: Question): number {

@@ -215,6 +215,48 @@ const ROWS: readonly [string, Ask, Answer][] = [
     { to: 1, reason: 'below-target' },
   ],
   [
+    'a task that never gets ready is given up when nobody knocks any more',
+    {
+      spec: { ...zero, metrics: [requests(100)] },
+      replicas: 1,
+      tasks: ['starting'],
+      memory: activeAgo(300),
+    },
+    { to: 0, reason: 'to-zero' },
+  ],
+  [
+    'a task that gets ready slowly is not given up before whoever waits asks again',
+    {
+      spec: { ...zero, metrics: [requests(100)], cooldownToZeroNs: 3 * S },
+      replicas: 1,
+      tasks: ['unplaced'],
+      memory: activeAgo(100),
+    },
+    { to: 1, reason: 'no-samples', says: /requests .*\(1 task without room on any node\)/ },
+  ],
+  [
+    'a task that never gets ready is tried on while somebody knocks',
+    {
+      spec: { ...zero, metrics: [requests(100)] },
+      replicas: 1,
+      tasks: ['starting'],
+      memory: activeAgo(300),
+      input: { knocks: 1 },
+    },
+    { to: 1, reason: 'no-samples', says: /requests .*\(1 task not ready yet\)/ },
+  ],
+  [
+    'one that is not ready says nothing of CPU alone',
+    {
+      spec: { ...zero, metrics: [cpu(0.7), list(5)] },
+      replicas: 1,
+      tasks: ['starting'],
+      metrics: [undefined, 1],
+      memory: activeAgo(300),
+    },
+    { to: 1 },
+  ],
+  [
     'CPU cannot tell that nobody wants a service',
     { spec: { ...zero, metrics: [cpu(0.7)] }, replicas: 1, tasks: [0], memory: activeAgo(4000) },
     { to: 1, reason: 'cooling-down' },
@@ -466,6 +508,18 @@ for (const [title, question, answer] of ROWS) {
     t.is(replicas, answer.held ? question.replicas : answer.to);
   });
 }
+
+test('the cooldown of a task that never gets ready is over once, seconds without samples do not begin it again', (t) => {
+  const spec = { ...zero, metrics: [requests(100)] };
+  let row: Ask = { spec, replicas: 1, tasks: ['starting'] };
+  let seconds = 0;
+  for (let replicas = 1; replicas > 0 && seconds < 1000; seconds++) {
+    const decision = ask(row);
+    replicas = decision.replicas;
+    row = { ...row, memory: decision.memory, nowMs: NOW + (seconds + 1) * 1000 };
+  }
+  t.is(seconds, 301);
+});
 
 test('the first task and the last are no events of the rates', (t) => {
   t.deepEqual(ask({ spec: zero, replicas: 0, metrics: [9] }).memory.events, []);

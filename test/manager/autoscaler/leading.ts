@@ -17,9 +17,19 @@ import {
 import type { StoreAction } from '../../../shared/gen/shoal/v1/store.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { settle } from '../../support/manual-clock.ts';
-import { serviceFixture, taskOf, taskSpecFixture } from '../../support/objects.ts';
+import { networkFixture, serviceFixture, taskOf, taskSpecFixture } from '../../support/objects.ts';
 import { type StoreFixture, storeFixture } from '../../support/store.ts';
 import type { MessageInitShape } from '../../support/types.ts';
+
+export const INGRESS = networkFixture({
+  spec: { name: 'ingress', driver: 'overlay', ingress: true },
+});
+
+/** Of a service that publishes a port on every host. */
+export const PUBLISHED = {
+  virtualIps: [{ networkId: INGRESS.id, address: '10.0.0.9/24' }],
+  ports: [{ protocol: 'tcp', targetPort: 80, publishedPort: 30_000, publishMode: 'ingress' }],
+};
 
 /** cpu at 70 % of half a core, between 1 and 10; nothing is taken away for two minutes. */
 export function scaledService(
@@ -72,7 +82,8 @@ export async function lead(
   tasks: readonly Task[],
   options: { decide?: Decide; fixture?: StoreFixture; writer?: (writer: Writer) => Writer } = {},
 ) {
-  const fixture = options.fixture ?? (await storeFixture({ service: services, task: tasks }));
+  const fixture =
+    options.fixture ?? (await storeFixture({ network: [INGRESS], service: services, task: tasks }));
   const { store, clock, random } = fixture;
   const writes: (readonly StoreAction[])[] = [];
   const inner = options.writer?.(fixture.writer) ?? fixture.writer;

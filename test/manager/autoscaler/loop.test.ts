@@ -4,9 +4,9 @@ import type { Decide, DecisionInput } from '../../../manager/autoscaler/types.ts
 import { removeAction, updateAction } from '../../../manager/store/tables.ts';
 import { NotLeaderError, ShoalError } from '../../../shared/errors.ts';
 import { Autoscaling, type ServiceSpec, TaskState } from '../../../shared/gen/shoal/v1/objects.ts';
-import { taskOf } from '../../support/objects.ts';
+import { fixtureId, networkFixture, serviceFixture, taskOf } from '../../support/objects.ts';
 import { storeFixture } from '../../support/store.ts';
-import { lead, readyTasks, scaledService, withReplicas } from './leading.ts';
+import { lead, PUBLISHED, readyTasks, scaledService, withReplicas } from './leading.ts';
 
 test('load above the target raises the count, and a record says why', async (t) => {
   const service = scaledService({ replicas: 2 });
@@ -197,7 +197,7 @@ test('many services that say why nothing changes are written a few at a time', a
 });
 
 test('a connection that is held is decided about at once', async (t) => {
-  const service = scaledService({ replicas: 0, autoscale: { min: 0 } });
+  const service = scaledService({ replicas: 0, autoscale: { min: 0 }, endpoint: PUBLISHED });
   const it = await lead(t, [service], []);
   await it.clock.advance(1_500);
   t.is(it.replicas(service.id), 0);
@@ -208,8 +208,29 @@ test('a connection that is held is decided about at once', async (t) => {
   t.deepEqual(it.stored(service.id)?.records.at(-1)?.to, 1);
 });
 
+test('a node wakes no service that its tasks cannot reach', async (t) => {
+  const network = networkFixture();
+  const inner = { virtualIps: [{ networkId: network.id, address: '10.1.0.2/24' }], ports: [] };
+  const service = scaledService({ replicas: 0, autoscale: { min: 0 }, endpoint: inner });
+  const other = serviceFixture();
+  const client = taskOf(other, {
+    nodeId: 'n1',
+    status: { state: TaskState.RUNNING },
+    networks: [{ networkId: network.id, addresses: ['10.1.0.3/24'] }],
+  });
+  const it = await lead(t, [service, other], [{ ...client, nodeId: 'n2' }]);
+  await it.clock.advance(1_500);
+  it.knock(service.id);
+  await it.clock.advance(1_500);
+  t.is(it.replicas(service.id), 0);
+  await it.add([taskOf(other, { ...client, id: fixtureId('client') })]);
+  it.knock(service.id);
+  await it.clock.advance(50);
+  t.is(it.replicas(service.id), 1);
+});
+
 test('connections that are held once a task is on its way wait for the next round', async (t) => {
-  const service = scaledService({ replicas: 1, autoscale: { min: 0 } });
+  const service = scaledService({ replicas: 1, autoscale: { min: 0 }, endpoint: PUBLISHED });
   const knocks: number[] = [];
   const it = await lead(t, [service], [], {
     decide: (spec, memory, input, nowMs) => {
