@@ -7,7 +7,10 @@ const WORTH_BYTES = 3 * 2 ** 20;
 /** Above this a collection is left to V8: it would hold up a request that comes in meanwhile for too long. */
 const LARGEST_HEAP_BYTES = 96 * 2 ** 20;
 
-/** `busyRatio`: the thread's share of a core. `heldBytes`: what this thread holds, and may hold for nothing; more than the heap where it includes buffers. */
+/**
+ * `busyRatio`: the thread's share of a core. `heldBytes`: what this thread holds, and may hold for nothing; more than
+ * the heap where it includes buffers.
+ */
 export type MemorySample = Readonly<{ busyRatio: number; heapBytes: number; heldBytes: number }>;
 
 /** `idleChecks` so far in a row; `settledBytes`: held after the last collection, 0 before the first. */

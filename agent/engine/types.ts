@@ -65,7 +65,7 @@ export type RestoreRequest = Readonly<{
 /** This host's membership in a cluster; implemented by the node supervisor (agent/node). */
 export interface Membership {
   standing(): NodeStanding;
-  /** Returns the node id once the manager answers. Throws ShoalError `unavailable` with Docker's words when already in a cluster. */
+  /** The node's id once its manager answers. Throws ShoalError `unavailable`, in Docker's words, on a node of a cluster. */
   init(request: InitRequest, signal: AbortSignal): Promise<string>;
   join(request: JoinRequest, signal: AbortSignal): Promise<void>;
   leave(force: boolean, signal: AbortSignal): Promise<void>;
@@ -100,8 +100,8 @@ export type WatchStart =
   | Readonly<{ kind: 'after'; index: number }>;
 
 /**
- * The cluster, through the manager of this host. Reads are linearizable unless `reads` say else. Objects of another kind than asked for never come
- * back. Errors are ShoalError with the manager's words.
+ * The cluster, through the manager of this host. Reads are linearizable unless `reads` say else. Objects of another
+ * kind than asked for never come back. Errors are ShoalError with the manager's words.
  */
 export interface ControlClient {
   /** By full id, else exact name, else unique id prefix. */

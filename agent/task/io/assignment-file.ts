@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { Assignments } from '../../../shared/gen/shoal/v1/dispatcher.ts';
 import type { AssignmentFile } from '../manager.ts';
 
-/** The assignments as one file, replaced whole. A file that cannot be read counts as none: the managers send all again. */
+/** The assignments as one file, replaced whole. One that cannot be read counts as none: the managers send all again. */
 export function assignmentFile(path: string): AssignmentFile {
   return {
     async load() {

@@ -252,8 +252,8 @@ function controlHandlers(
 }
 
 /**
- * The same service on the wire, with two differences on this side: sessions give messages
- * (ManagerMessage) that are encoded already, and a publication is answered while it still goes on when nobody reads it any more.
+ * The same service on the wire, with two differences on this side: sessions give messages (ManagerMessage) that are
+ * encoded already, and a publication is answered while it still goes on when nobody reads it any more.
  */
 const DISPATCHER_ON_SERVER = {
   session: {
