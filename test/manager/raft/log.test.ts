@@ -124,6 +124,18 @@ test('a log that ends before what was committed refuses to start', (t) => {
   t.throws(() => stored([1, 1], 3), { message: /its end has been lost/ });
 });
 
+test('a state machine that is behind the log, or ahead of what is committed, is refused', (t) => {
+  const view = new MemoryLog({
+    snapshot: undefined,
+    entries: [entry(6, 1), entry(7, 1)],
+    compacted: { index: 5, term: 1 },
+  });
+  t.throws(() => new RaftLog(view, 7, 4), { message: /outside of the log's 5 to 7/ });
+  t.throws(() => new RaftLog(view, 6, 7), { message: /outside of the log's 5 to 6/ });
+  t.is(new RaftLog(view, 6, 6).applied, 6);
+  t.is(new RaftLog(view, 0, 5).commit, 5, 'what is applied is committed, whatever the hint says');
+});
+
 test('a commit beyond the end is refused: acknowledged entries were lost', (t) => {
   t.throws(() => stored([1]).log.commitTo(2), { message: /acknowledged entries are lost/ });
 });
@@ -179,7 +191,9 @@ test('what waits to be applied is bounded in bytes over several batches', (t) =>
   t.false(log.hasCommittedToHandOut(2 * size), 'a batch counts until its last entry is applied');
   log.appliedTo(2);
   t.is(log.handOutCommitted(1).length, 1, 'one entry always passes');
-  t.throws(() => log.appliedTo(5), { message: /only 3 given out/ });
+  t.is(log.handOutCommitted(2 * size).length, 1, 'what is out already counts');
+  t.deepEqual(log.handOutCommitted(2 * size), []);
+  t.throws(() => log.appliedTo(5), { message: /only 4 given out/ });
 });
 
 test('a snapshot replaces the whole log and everything on its way to be applied', (t) => {
@@ -203,7 +217,8 @@ test('a snapshot replaces the whole log and everything on its way to be applied'
   log.snapshotStable(snapshot);
   persist(log, view);
   t.deepEqual(
-    log.handOutCommitted(ALL).map(({ index }) => index),
+    // What was out before is nobody's business any more, and takes no room.
+    log.handOutCommitted(ENTRY_OVERHEAD_BYTES).map(({ index }) => index),
     [11],
   );
   t.throws(() => log.restore(snapshotAt(10, 3)), { message: /turn the commit index back/ });

@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { Message, RaftOptions } from '../../../manager/raft/types.ts';
+import type { RaftOptions } from '../../../manager/raft/types.ts';
 import { change, Group, Member, raftId } from './group.ts';
 
 function led(voters = 3, options: Partial<RaftOptions> = {}) {
@@ -133,30 +133,6 @@ test('a removed member cannot disturb the others', (t) => {
   group.pass(60);
   t.is(a.status.role, 'leader');
   t.is(a.status.term, 2);
-});
-
-test('a smaller quorum commits what was waiting for the larger', (t) => {
-  const { group, a } = led();
-  group.isolate('c');
-  a.core.proposeConfChange(change('remove', 'c'));
-  group.pass(2);
-  group.isolate('b');
-  a.propose('x');
-  group.settle();
-  t.true(a.status.commit < a.status.lastIndex);
-  const commit = a.status.lastIndex;
-  a.core.step({
-    type: 'append-reply',
-    from: raftId('b'),
-    to: a.id,
-    term: 2,
-    index: commit,
-    rejected: false,
-    hintIndex: 0,
-    hintTerm: 0,
-  } satisfies Message);
-  group.run();
-  t.is(a.status.commit, commit);
 });
 
 test('a member just added is not counted as silent by the next check of the quorum', (t) => {

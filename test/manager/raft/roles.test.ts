@@ -1,5 +1,5 @@
 import test from 'ava';
-import { change, Group, Member, raftId } from './group.ts';
+import { change, Group, raftId } from './group.ts';
 
 const BARE = { preVote: false, checkQuorum: false };
 const LEASE = { checkQuorum: true, readMode: 'lease' } as const;

@@ -216,3 +216,20 @@ test('after a restart from snapshot and log everything after the snapshot is app
   t.deepEqual(again.appliedTexts(), ['7', '8']);
   t.deepEqual(again.status.confState, a.status.confState);
 });
+
+test('a snapshot stands for the changes of members that were on their way to be applied', (t) => {
+  const group = Group.of(3, { preVote: false, checkQuorum: false });
+  const a = group.elect('a');
+  const c = group.get('c');
+  c.applies = false;
+  a.core.proposeConfChange(change('add-learner', 'd'));
+  group.settle();
+  t.is(c.toApply.at(-1)?.type, 'conf-change');
+  const envelope = { from: a.id, to: c.id, term: 2 };
+  const snapshot = { index: 10, term: 2, confState: a.status.confState };
+  c.core.step({ type: 'snapshot', ...envelope, snapshot });
+  c.run();
+  t.is(c.conf(), 'abc|d');
+  c.core.campaign();
+  t.is(c.status.role, 'candidate', 'nothing that it would have to wait for');
+});
