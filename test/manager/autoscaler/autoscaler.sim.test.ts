@@ -5,12 +5,11 @@ import test from 'ava';
 import { Autoscaler } from '../../../manager/autoscaler/autoscaler.ts';
 import { decide } from '../../../manager/autoscaler/decide.ts';
 import type { LeaderDeps } from '../../../manager/loop.ts';
-import { createAction } from '../../../manager/store/tables.ts';
 import { NotLeaderError } from '../../../shared/errors.ts';
 import type { SampleBatch } from '../../../shared/gen/shoal/v1/peer.ts';
 import { SimulatedCluster } from '../../support/leader.ts';
 import { SeededRandom } from '../../support/seeded-random.ts';
-import { INGRESS, Outside, PUBLISHED, scaledService } from './leading.ts';
+import { Outside, scaledService } from './leading.ts';
 
 const SECOND_MS = 1_000;
 
@@ -109,9 +108,10 @@ for (let seed = 1; seed <= 4; seed++) {
     const service = scaledService({
       replicas: 2,
       autoscale: { min: 0, metrics, cooldownToZeroNs },
-      endpoint: PUBLISHED,
+      spec: {
+        endpoint: { ports: [{ protocol: 'tcp', targetPort: 80, publishMode: 'ingress' }] },
+      },
     });
-    await it.cluster.fixture.writer.write([createAction('network', INGRESS)]);
     const id = await it.cluster.create(service);
     for (let i = 0; i < 30; i++) await it.second(id, { requests: 150 });
     t.is(it.replicas(id), 2);

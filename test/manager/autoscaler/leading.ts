@@ -21,7 +21,7 @@ import { networkFixture, serviceFixture, taskOf, taskSpecFixture } from '../../s
 import { type StoreFixture, storeFixture } from '../../support/store.ts';
 import type { MessageInitShape } from '../../support/types.ts';
 
-export const INGRESS = networkFixture({
+const INGRESS = networkFixture({
   spec: { name: 'ingress', driver: 'overlay', ingress: true },
 });
 
