@@ -1,17 +1,10 @@
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import { changeConf, EMPTY_CONF, isJoint, members } from './conf-change.ts';
 import { decodeConfChange, encodeConfChange } from './conf-codec.ts';
+import type { DurableBatch, LoadedState } from './durable-log.ts';
 import { encodeMember, idOf } from './members.ts';
 import type { NodeStorage } from './ports.ts';
-import type {
-  ConfState,
-  ConfTransition,
-  DurableBatch,
-  HardState,
-  LoadedState,
-  RaftId,
-  SnapshotMeta,
-} from './types.ts';
+import type { ConfState, ConfTransition, HardState, RaftId, SnapshotMeta } from './types.ts';
 
 /**
  * What a new cluster's first members write before they start: a snapshot that names them, at index 1

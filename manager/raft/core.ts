@@ -1,4 +1,5 @@
 import type { Random } from '../../shared/random.ts';
+import type { LogView } from './durable-log.ts';
 import { broken } from './invariant.ts';
 import { RaftLog } from './log.ts';
 import { Membership } from './membership.ts';
@@ -11,7 +12,6 @@ import type {
   Entry,
   ForwardResult,
   HardState,
-  LogView,
   Message,
   ProposeResult,
   Raft,

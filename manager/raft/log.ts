@@ -1,5 +1,6 @@
+import type { LogView } from './durable-log.ts';
 import { broken } from './invariant.ts';
-import type { Entry, LogView, SnapshotMeta } from './types.ts';
+import type { Entry, SnapshotMeta } from './types.ts';
 
 /** Counted for each entry besides its data: about what its frame costs on the wire and in memory. */
 export const ENTRY_OVERHEAD_BYTES = 24;

@@ -1,6 +1,7 @@
+import type { LoadedState, LogView } from './durable-log.ts';
 import { broken } from './invariant.ts';
 import { sliceBytes } from './log.ts';
-import type { Entry, LoadedState, LogView, SnapshotMeta } from './types.ts';
+import type { Entry, SnapshotMeta } from './types.ts';
 
 /** The durable log's mirror in memory: what was written to disk is put in here, then `advance`d. */
 export class MemoryLog implements LogView {

@@ -1,10 +1,11 @@
+import type { LoadedState, SnapshotBody } from './durable-log.ts';
 import { broken } from './invariant.ts';
 import { decodeDirectory, type MemberBook } from './members.ts';
 import type { NodeProposals } from './node-proposals.ts';
 import type { NodeSnapshots } from './node-snapshots.ts';
 import type { NodeStorage } from './ports.ts';
 import { type FromNode, pack } from './protocol.ts';
-import type { Entry, LoadedState, SnapshotBody } from './types.ts';
+import type { Entry } from './types.ts';
 
 export type ApplyingPorts = Readonly<{
   storage: NodeStorage;

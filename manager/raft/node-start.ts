@@ -2,9 +2,10 @@ import { ShoalError } from '../../shared/errors.ts';
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
 import { bootstrapState, forceNewCluster } from './bootstrap.ts';
 import type { CompactionPolicy } from './compaction.ts';
+import type { LoadedState } from './durable-log.ts';
 import { type Directory, decodeDirectory, encodeDirectory, idOf } from './members.ts';
 import type { NodeStorage, NoteReader } from './ports.ts';
-import { type LoadedState, parseRaftId, type RaftId, type RaftOptions } from './types.ts';
+import { parseRaftId, type RaftId, type RaftOptions } from './types.ts';
 
 /** How a member comes to its log. With a log of the same member there already, that one goes on. */
 export type NodeStart =

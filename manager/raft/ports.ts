@@ -1,13 +1,7 @@
 import { ShoalError } from '../../shared/errors.ts';
 import type { RaftMember } from '../../shared/gen/shoal/v1/peer.ts';
-import type {
-  DurableLog,
-  Message,
-  RaftId,
-  SnapshotBody,
-  SnapshotMeta,
-  SnapshotRequest,
-} from './types.ts';
+import type { DurableLog, SnapshotBody } from './durable-log.ts';
+import type { Message, RaftId, SnapshotMeta, SnapshotRequest } from './types.ts';
 
 /** Thrown by `append` before anything was written: the same batch may be tried again later. */
 export class DiskFullError extends ShoalError {

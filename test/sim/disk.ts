@@ -1,12 +1,10 @@
 import type {
   DurableBatch,
   DurableLog,
-  Entry,
-  HardState,
   LoadedState,
   SnapshotBody,
-  SnapshotMeta,
-} from '../../manager/raft/types.ts';
+} from '../../manager/raft/durable-log.ts';
+import type { Entry, HardState, SnapshotMeta } from '../../manager/raft/types.ts';
 import type { SeededRandom } from './random.ts';
 
 type Snapshot = { meta: SnapshotMeta; body: readonly Uint8Array[] };

@@ -1,10 +1,6 @@
+import type { DurableBatch, LoadedState, SnapshotBody } from '../../manager/raft/durable-log.ts';
 import { DiskFullError, type NodeStorage, type SnapshotSink } from '../../manager/raft/ports.ts';
-import type {
-  DurableBatch,
-  LoadedState,
-  SnapshotBody,
-  SnapshotMeta,
-} from '../../manager/raft/types.ts';
+import type { SnapshotMeta } from '../../manager/raft/types.ts';
 import { SimDisk } from './disk.ts';
 import type { SeededRandom } from './random.ts';
 

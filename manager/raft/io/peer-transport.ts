@@ -6,9 +6,10 @@ import type { Log } from '../../../shared/log.ts';
 import type { IdentitySource } from '../../../shared/pki/identity.ts';
 import { DroppedRoots } from '../../../shared/rpc/io/dropped-roots.ts';
 import { encodeMessage } from '../codec.ts';
+import type { SnapshotBody } from '../durable-log.ts';
 import { encodeFrames, encodeMessageFrame, FRAME, type Frame, parseAddress } from '../frames.ts';
 import type { PeerTransport, TransportEvents } from '../ports.ts';
-import type { Message, RaftId, SnapshotBody, SnapshotRequest } from '../types.ts';
+import type { Message, RaftId, SnapshotRequest } from '../types.ts';
 import { connectTo, PeerLink } from './peer-link.ts';
 import { PeerServer } from './peer-server.ts';
 

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { ShoalError } from '../../../shared/errors.ts';
+import type { DurableBatch, LoadedState, SnapshotBody } from '../durable-log.ts';
 import { DiskFullError, type NodeStorage } from '../ports.ts';
-import type { DurableBatch, HardState, LoadedState, SnapshotBody, SnapshotMeta } from '../types.ts';
+import type { HardState, SnapshotMeta } from '../types.ts';
 import type { Disk } from './disk.ts';
 import type { LogKeys } from './log-keys.ts';
 import { Notes } from './notes.ts';

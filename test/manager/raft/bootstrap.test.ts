@@ -2,14 +2,9 @@ import test from 'ava';
 import { forcedBatch } from '../../../manager/raft/bootstrap.ts';
 import { changeConf, EMPTY_CONF, isJoint, members } from '../../../manager/raft/conf-change.ts';
 import { decodeConfChange, encodeConfChange } from '../../../manager/raft/conf-codec.ts';
+import type { LoadedState } from '../../../manager/raft/durable-log.ts';
 import { idOf, MemberBook } from '../../../manager/raft/members.ts';
-import type {
-  ConfChange,
-  ConfState,
-  ConfTransition,
-  Entry,
-  LoadedState,
-} from '../../../manager/raft/types.ts';
+import type { ConfChange, ConfState, ConfTransition, Entry } from '../../../manager/raft/types.ts';
 import type { RaftMember } from '../../../shared/gen/shoal/v1/peer.ts';
 import { entry, raftId } from './group.ts';
 

@@ -1,4 +1,5 @@
 import test from 'ava';
+import type { DurableBatch, LoadedState, SnapshotBody } from '../../../manager/raft/durable-log.ts';
 import { MemoryLog } from '../../../manager/raft/memory-log.ts';
 import { RaftNode } from '../../../manager/raft/node.ts';
 import {
@@ -14,15 +15,7 @@ import {
   type TransportEvents,
 } from '../../../manager/raft/ports.ts';
 import { type FromNode, pack } from '../../../manager/raft/protocol.ts';
-import type {
-  DurableBatch,
-  Entry,
-  LoadedState,
-  Message,
-  RaftId,
-  SnapshotBody,
-  SnapshotMeta,
-} from '../../../manager/raft/types.ts';
+import type { Entry, Message, RaftId, SnapshotMeta } from '../../../manager/raft/types.ts';
 import type { RaftMember } from '../../../shared/gen/shoal/v1/peer.ts';
 import { silentLog } from '../../../shared/log.ts';
 import { id, member } from './letters.ts';

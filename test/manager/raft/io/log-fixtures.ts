@@ -1,13 +1,8 @@
 import { EMPTY_CONF } from '../../../../manager/raft/conf-change.ts';
+import type { LoadedState } from '../../../../manager/raft/durable-log.ts';
 import { LogKeys } from '../../../../manager/raft/io/log-keys.ts';
 import { WalLog } from '../../../../manager/raft/io/wal-log.ts';
-import type {
-  Entry,
-  HardState,
-  LoadedState,
-  RaftId,
-  SnapshotMeta,
-} from '../../../../manager/raft/types.ts';
+import type { Entry, HardState, RaftId, SnapshotMeta } from '../../../../manager/raft/types.ts';
 import { isShoalError } from '../../../../shared/errors.ts';
 import type { SimDisk } from './sim-disk.ts';
 
