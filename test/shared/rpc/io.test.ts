@@ -1,6 +1,7 @@
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { TLSSocket } from 'node:tls';
 import anyTest, { type TestFn } from 'ava';
 import { isShoalError, NotLeaderError, ShoalError } from '../../../shared/errors.ts';
 import { CertificateAuthorityService } from '../../../shared/gen/shoal/v1/ca.ts';
@@ -155,6 +156,27 @@ test('a manager is known by its certificate and may command', async (t) => {
   });
   t.is(await unary(channel, Echo.command, 'go'), 'go');
   channel.close();
+});
+
+test.serial('the certificate of a connection is read once, for all its calls', async (t) => {
+  const readers: unknown[] = [];
+  const { getPeerCertificate } = TLSSocket.prototype;
+  t.teardown(() => Object.assign(TLSSocket.prototype, { getPeerCertificate }));
+  function counted(this: TLSSocket) {
+    // Clients look at what they connect to as well.
+    if (this.localPort === t.context.port) readers.push(this);
+    return getPeerCertificate.call(this);
+  }
+  Object.assign(TLSSocket.prototype, { getPeerCertificate: counted });
+  const roles: CertificateRole[] = ['manager', 'worker'];
+  const channels = roles.map((role) => connect(t.context, identityOf(role)));
+  for (let round = 0; round < 3; round++) {
+    const callers = channels.map((channel) => unary(channel, Echo.whoAmI, '-'));
+    const seen = (await Promise.all(callers)).map((caller) => JSON.parse(caller).role);
+    t.deepEqual(seen, roles);
+  }
+  t.is(readers.length, channels.length);
+  for (const channel of channels) channel.close();
 });
 
 test("a worker's certificate is refused where a manager's is wanted", async (t) => {
