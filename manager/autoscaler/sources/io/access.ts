@@ -67,10 +67,24 @@ export function sourceError(
   return new ShoalError('unavailable', `${joinHostPort(where.host, where.port)}: ${said}${more}`);
 }
 
+/** What OpenSSL calls a certificate of an authority that it does not know. */
+const UNTRUSTED = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
+
 /** Errors of a socket that tried several addresses have no message, only their code. */
 function textOf(error: unknown): string {
   const message = messageOf(error);
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   if (message.includes('wrong version number')) return 'the server speaks no TLS on this port';
+  // Node would tell of a flag of its own here.
+  if (UNTRUSTED.has(code)) {
+    return 'nobody trusted here vouches for its certificate: name a secret with that of its CA (ca-secret)';
+  }
   if (message !== '') return message;
-  return error instanceof Error && 'code' in error ? String(error.code) : 'it failed';
+  return code === '' ? 'it failed' : code;
 }

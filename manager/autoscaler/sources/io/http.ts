@@ -83,7 +83,7 @@ function jsonSource(
         const id = fingerprint(isTls, ...Object.values(dial), ...Object.values(known));
         const connection = await lease.use(id, () => openHttp(isTls, dial, known));
         const { status, body } = await connection.get(parsed.host, target, signal);
-        if (!okStatus.includes(status)) throw refused(`it answers with status ${status}`);
+        if (!okStatus.includes(status)) throw refused(statusText(status));
         return toValue(parseJson(body, status));
       } catch (error) {
         throw sourceError(error, address, credentials, access.hintFor(address));
@@ -189,6 +189,14 @@ async function readBody(answer: IncomingMessage): Promise<Buffer> {
     parts.push(chunk);
   }
   return Buffer.concat(parts);
+}
+
+function statusText(status: number): string {
+  const said = `it answers with status ${status}`;
+  if (status === 401 || status === 403) return `${said}: name a secret with its credentials`;
+  if (status >= 300 && status < 400)
+    return `${said}: give the URL that it points to, none is followed`;
+  return said;
 }
 
 function parseJson(body: Buffer, status: number): unknown {

@@ -110,8 +110,12 @@ test('path, query, host and credentials of a request are those of the metric', a
 
 for (const [title, handler, message] of [
   ['another status', answer('{"depth":1}', 500), /status 500/],
-  ['a refusal', answer('no', 401), /status 401/],
-  ['a redirect', (_, response) => response.writeHead(302, { location: '/x' }).end(), /status 302/],
+  ['a refusal', answer('no', 401), /status 401: name a secret/],
+  [
+    'a redirect',
+    (_, response) => response.writeHead(302, { location: '/x' }).end(),
+    /status 302: give the URL that/,
+  ],
   ['no JSON', answer('<html>'), /no JSON/],
   ['an empty page', answer(''), /no JSON/],
   ['a page without end', (_, response) => endless(response), /larger than 1 MiB/],
@@ -209,7 +213,7 @@ test('with https the name in the certificate counts, whichever address is dialle
   for (const name of ['api', 'other']) page.store.publish(name, 443, page.port);
   const auth = { caSecret: 'ca' };
   t.is(await read(page.http({ url: 'https://api/load', auth })), 5);
-  t.regex(await failure(page.http({ url: 'https://api/load' })), /certificate/);
+  t.regex(await failure(page.http({ url: 'https://api/load' })), /certificate: name a secret/);
   t.regex(await failure(page.http({ url: 'https://other/load', auth })), /altnames/);
   t.regex(await failure(page.http({ url: 'http://me:hunter2@api/load' })), /put it into a secret/);
 });
