@@ -48,9 +48,9 @@ export class LogPublisher {
 
   #start(id: string): Open {
     const { session, log } = this.#deps;
-    const open: Open = { end: new AbortController(), merged: new Merged(), tasks: new Set() };
+    const end = new AbortController();
+    const open: Open = { end, merged: new Merged(end.signal), tasks: new Set() };
     this.#open.set(id, open);
-    open.end.signal.addEventListener('abort', () => open.merged.finish(), { once: true });
     session
       .publishLogs(id, open.merged, open.end.signal)
       .catch((error) =>

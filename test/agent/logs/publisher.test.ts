@@ -42,3 +42,35 @@ test('parts of a long line are published as parts', async (t) => {
     ],
   );
 });
+
+test('a subscription that ends lets go of logs whose lines nobody took', async (t) => {
+  const read = Promise.withResolvers<void>();
+  const left = Promise.withResolvers<void>();
+  const publisher = new LogPublisher({
+    runtime: {
+      async *logs() {
+        try {
+          for (let i = 0; ; i++) {
+            // More than fits in between.
+            if (i === 1_000) t.fail('the reader did not hold the log back');
+            if (i === 200) read.resolve();
+            yield line('line', false);
+          }
+        } finally {
+          left.resolve();
+        }
+      },
+    },
+    session: { publishLogs: () => new Promise(() => undefined) },
+    nodeId: 'n1',
+    find: () => ({ containerId: 'c1', serviceId: 's1' }),
+    log: silentLog,
+  });
+  const subscription = { id: 'sub', options: { stdout: true, follow: true } };
+  publisher.handle(LogSubscriptionChange.fromPartial({ subscription, taskIds: ['t1'] }));
+  await read.promise;
+  await new Promise((resolve) => setImmediate(resolve));
+  publisher.handle(LogSubscriptionChange.fromPartial({ subscription, close: true }));
+  await left.promise;
+  t.pass();
+});
