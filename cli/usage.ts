@@ -9,7 +9,7 @@ export const USAGE = `shoal [--host unix:///path] [--format table|json] COMMAND
   service autoscale NAME [--min 1] [--max 20] [--cpu 70%|0.5] [--memory 80%|512MiB] [--requests 200/s] [--connections 50/s]
                  [--redis-list address=redis:6379,key=jobs,per-replica=5]... (also --redis-stream --nats --prometheus --http)
                  [--up-stabilize 0s] [--down-stabilize 5m] [--mode active|recommend] [--set KEY=VALUE]... [--unset KEY]...
-                 [--file x-autoscale.yaml] [--off] [--replay]     without any: what holds now
+                 [--file x-autoscale.yaml] [--off] [--replay]     without any: what holds now; --unset '*': the labels hold
   service explain NAME                    why it has as many replicas as it has
   service ls [--stale] | ps [--stale] SERVICE | scale SERVICE=N... | rm SERVICE... | logs [--follow] [--tail N] SERVICE
   network ls [--stale] | create NAME | rm NAME...

@@ -6,6 +6,7 @@ import {
   followsLoad,
   parseAutoscaleLabels,
 } from '../../shared/model/autoscale-labels.ts';
+import { sameValue } from '../../shared/model/equal.ts';
 
 const HELD_MINUTES = BY_HAND_HOLD_MS / 60_000;
 
@@ -21,12 +22,22 @@ export function autoscaleWarnings(
   const warnings: string[] = [];
   const { spec } = after;
   if (spec === undefined) return null;
-  const labels = spec.autoscale === undefined ? parseAutoscaleLabels(spec.labels) : undefined;
-  if (labels?.ok === true) warnings.push(...labels.warnings);
-  if (labels === undefined && spec.autoscale === undefined) warnings.push(...misplaced(spec));
+  const labels = parseAutoscaleLabels(spec.labels);
+  if (spec.autoscale === undefined) {
+    if (labels === undefined) warnings.push(...misplaced(spec));
+    else if (labels.ok) warnings.push(...labels.warnings);
+  } else if (labels !== undefined) {
+    // Only who changes them expects something of it.
+    const known = parseAutoscaleLabels(before?.spec?.labels ?? {});
+    if (!sameValue(known, labels)) warnings.push(overruled(spec));
+  }
   const count = followsLoad(spec) ? countWarning(given, before, spec) : undefined;
   if (count !== undefined) warnings.push(count);
   return warnings.length === 0 ? null : warnings;
+}
+
+function overruled({ name }: ServiceSpec): string {
+  return `labels ${AUTOSCALE_PREFIX}* count for nothing here: the service is scaled as its field Autoscale says, which shoal service autoscale sets; shoal service autoscale ${name} --unset '*' goes back to the labels`;
 }
 
 /** `labels:` beside `deploy:` in a compose file are the containers': nothing would scale, and nobody would know why. */

@@ -92,7 +92,9 @@ function withChanges(
   { spec }: Service,
   set: Readonly<Record<string, string>>,
   unset: readonly string[],
-): AutoscaleSpec {
+): AutoscaleSpec | undefined {
+  // Nothing is said any more: what labels say holds again.
+  if (unset.includes('*') && Object.keys(set).length === 0) return undefined;
   const labels = parseAutoscaleLabels(spec?.labels ?? {});
   const now = spec?.autoscale ?? (labels?.ok === true ? labels.spec : undefined);
   if (now !== undefined && !unset.includes('*')) checkInSettings(now);

@@ -144,6 +144,27 @@ test.serial(
   },
 );
 
+test.serial(
+  'labels that count for nothing are told when they change, until they hold again',
+  async (t) => {
+    const { create, send, show, update } = client(t.context.host);
+    const path = '/services/both/autoscale';
+    await create('both', { Labels: LABELS, Mode: { Replicated: { Replicas: 3 } } });
+    await send('POST', path, { Set: { max: '20' }, Unset: [] });
+    const labelled = (max: string) =>
+      update('both', ({ Autoscale: _, ...spec }) => ({
+        ...spec,
+        Labels: { ...LABELS, 'autoscale.max': max },
+      }));
+    t.regex((await labelled('12')).json.Warnings?.[0] ?? '', /both --unset '\*' goes back/);
+    t.is((await labelled('12')).json.Warnings, null, 'nothing was expected of it');
+    t.is((await show('both')).Spec.Autoscale?.Max, 20);
+    t.is((await send('POST', path, { Set: {}, Unset: ['*'] })).status, 200);
+    t.is((await show('both')).Spec.Autoscale, undefined);
+    t.is((await labelled('13')).json.Warnings, null);
+  },
+);
+
 test.serial('a setting is not changed where settings cannot say the rest', async (t) => {
   const { create, send, show } = client(t.context.host);
   const Metrics = [
