@@ -179,7 +179,10 @@ export function bidiStream<Req, Res>(
   };
 }
 
-/** Many requests, one response. The next request is taken when the transport has room for it. */
+/**
+ * Many requests, one response. The next request is taken when the transport has room for it; when the call has
+ * ended none is, and `requests` is left.
+ */
 export async function clientStream<Req, Res>(
   channel: Channel,
   method: StreamDefinition<Req, Res>,
@@ -202,9 +205,16 @@ export async function clientStream<Req, Res>(
     },
   );
   const stop = cancelOnAbort(call, options.signal);
+  let isOver = false;
+  let goOn: (() => void) | undefined;
+  call.on('drain', () => goOn?.());
   const sending = (async () => {
     for await (const request of requests) {
-      if (!call.write(request)) await new Promise((resolve) => call.once('drain', resolve));
+      if (isOver) break;
+      if (call.write(request)) continue;
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+      });
     }
     call.end();
   })();
@@ -213,6 +223,8 @@ export async function clientStream<Req, Res>(
     await Promise.race([answer.promise, sending.then(() => answer.promise)]);
     return await answer.promise;
   } finally {
+    isOver = true;
+    goOn?.(); // A call that has ended does not drain.
     stop();
     call.cancel();
   }

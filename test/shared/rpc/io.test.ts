@@ -14,6 +14,7 @@ import type { CertificateRole } from '../../../shared/pki/roles.ts';
 import { requireManager, requireNode } from '../../../shared/rpc/caller.ts';
 import {
   bidiStream,
+  clientStream,
   clusterCredentials,
   localCredentials,
   openChannel,
@@ -36,6 +37,7 @@ const Echo = {
   hang: textMethod('/test.Echo/Hang'),
   count: textMethod('/test.Echo/Count', false, true),
   mirror: textMethod('/test.Echo/Mirror', true, true),
+  gather: textMethod('/test.Echo/Gather', true, true),
 };
 
 const CLUSTER = 'cluster1';
@@ -108,6 +110,14 @@ test.beforeEach(async (t) => {
         yield request.toUpperCase();
       }
       seen.ended++;
+    }),
+    gather: handleBidi(async function* (requests) {
+      let length = 0;
+      for await (const request of requests) {
+        length += request.length;
+        if (request.startsWith('stop')) break;
+      }
+      yield `${length}`;
     }),
   });
   rpc.serve(CertificateAuthorityService, {
@@ -322,6 +332,32 @@ test('a bidirectional stream carries both directions until the server ends it', 
     if (got.length === 2) await call.send('stop');
   }
   t.deepEqual(got, ['ONE', 'TWO']);
+  channel.close();
+});
+
+test('a client stream is answered when all was sent', async (t) => {
+  const channel = connect(t.context, identityOf('worker'));
+  const gather = { ...Echo.gather, responseStream: false as const };
+  async function* sent() {
+    yield* ['a', 'b', 'c'];
+  }
+  t.is(await clientStream(channel, gather, sent()), '3');
+  channel.close();
+});
+
+test('a client stream lets go of its source when the server wants no more of it', async (t) => {
+  const channel = connect(t.context, identityOf('worker'));
+  const gather = { ...Echo.gather, responseStream: false as const };
+  const left = Promise.withResolvers<void>();
+  async function* endless() {
+    try {
+      for (;;) yield `stop${'x'.repeat(100_000)}`;
+    } finally {
+      left.resolve();
+    }
+  }
+  t.is(await clientStream(channel, gather, endless()), '100004');
+  await left.promise;
   channel.close();
 });
 
