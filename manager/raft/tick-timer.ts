@@ -41,13 +41,14 @@ export class TickTimer {
   }
 
   #arm(lastMs: number): void {
-    // On a grid, so that ticks do not drift; but after a stall the missed ones are not made up for:
-    // time in which nothing was received must not count as silence of others.
-    const nextMs = Math.max(lastMs + this.#tickMs, this.#clock.monotonicMs());
+    const nextMs = lastMs + this.#tickMs;
     this.#nextMs = nextMs;
     this.#timer = this.#clock.after(Math.max(0, nextMs - this.#clock.monotonicMs()), () => {
       this.noteStall();
-      this.#arm(nextMs);
+      const nowMs = this.#clock.monotonicMs();
+      // On a grid, so that ticks do not drift; but after a stall the missed ones are not made up for:
+      // time in which nothing was received must not count as silence of others.
+      this.#arm(nowMs - nextMs < this.#tickMs ? nextMs : nowMs);
       this.#events.tick();
     });
   }
