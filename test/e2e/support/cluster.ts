@@ -8,6 +8,8 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const LOCAL_CLUSTER = `${ROOT}deploy/local-cluster`;
 const IMAGE_TAR = `${ROOT}node_modules/.cache/shoal/web.tar`;
 export const IMAGE = 'shoal-web:1';
+/** For each command: the bound is there to end a broken test, not to time a good one. */
+const BOUNDS = { maxBuffer: 1 << 24, timeout: 600_000 };
 
 export type Host = Readonly<{ name: string; address: string; socket: string }>;
 export type Answer = Readonly<{ status: number; body: unknown; text: string }>;
@@ -47,7 +49,7 @@ export class TestCluster {
   }
 
   async up(hosts = 3, managers = 3): Promise<void> {
-    await run('sh', [`${ROOT}deploy/images/build.sh`, IMAGE_TAR, IMAGE]);
+    await run('sh', [`${ROOT}deploy/images/build.sh`, IMAGE_TAR, IMAGE], BOUNDS);
     this.hosts = parseHosts(
       await this.local('up', '--hosts', String(hosts), '--managers', String(managers)),
     );
@@ -78,9 +80,7 @@ export class TestCluster {
   }
 
   async local(command: string, ...args: string[]): Promise<string> {
-    const { stdout } = await run(LOCAL_CLUSTER, [command, '--name', this.name, ...args], {
-      maxBuffer: 1 << 24,
-    });
+    const { stdout } = await run(LOCAL_CLUSTER, [command, '--name', this.name, ...args], BOUNDS);
     return stdout;
   }
 
@@ -277,7 +277,7 @@ function parseHosts(text: string): Host[] {
 
 async function output(file: string, args: readonly string[]): Promise<Output> {
   try {
-    const { stdout, stderr } = await run(file, args, { maxBuffer: 1 << 24 });
+    const { stdout, stderr } = await run(file, args, BOUNDS);
     return { code: 0, stdout, stderr };
   } catch (error) {
     const { code, stdout, stderr } = error as { code?: number; stdout?: string; stderr?: string };
