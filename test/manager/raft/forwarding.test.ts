@@ -1,11 +1,18 @@
 /** Proposals of members that do not lead: each ends in one of three ways, and only the certain is said. */
 import test from 'ava';
+import { ForwardedProposals, SeenRequests } from '../../../manager/raft/forwarded-proposals.ts';
+import { Output } from '../../../manager/raft/output.ts';
 import {
   decodeSessionCommand,
   encodeSessionCommand,
   Sessions,
 } from '../../../manager/raft/sessions.ts';
-import type { Message, ProposeRequest } from '../../../manager/raft/types.ts';
+import type {
+  Message,
+  ProposeRequest,
+  ProposeResult,
+  RaftOptions,
+} from '../../../manager/raft/types.ts';
 import { bytes, change, Group, type Member, Member as NewMember, raftId } from './group.ts';
 
 function led(voters = 3) {
@@ -229,4 +236,33 @@ test('a leader that stepped down in its term does not refuse a copy of what it h
     [requestId + 1],
     'only what is new can be refused for certain',
   );
+});
+
+test('a leader knows the first copy of a request in the term that it leads, and in no other', (t) => {
+  const seen = new SeenRequests(3);
+  const b = raftId('b');
+  t.false(seen.isNew(3, b, 1), 'it may have led in that term before a restart');
+  seen.ledIn(3);
+  t.true(seen.isNew(3, b, 1));
+  seen.ledIn(3);
+  t.false(seen.isNew(3, b, 1));
+  t.true(seen.isNew(3, raftId('c'), 1), 'of another member');
+  t.false(seen.isNew(4, b, 2));
+  seen.ledIn(4);
+  t.true(seen.isNew(4, b, 1));
+});
+
+test('a member has no more requests on their way than its leader can remember', (t) => {
+  const asked = new ForwardedProposals(1, { maxPendingReads: 3, electionTicks: 10 } as RaftOptions);
+  const refused: ProposeResult = { kind: 'dropped', reason: 'transferring' };
+  const answer = (requestId: number) => {
+    const reply = { from: raftId('a'), to: raftId('b'), term: 2 };
+    asked.onReply({ type: 'propose-reply', ...reply, requestId, result: refused }, new Output());
+  };
+  t.deepEqual([asked.add(), asked.add(), asked.add()], [1, 2, 3]);
+  answer(2);
+  answer(3);
+  t.is(asked.add(), undefined, 'a copy of the first would be taken for a new one');
+  answer(1);
+  t.is(asked.add(), 4);
 });

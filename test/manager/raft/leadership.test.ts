@@ -158,3 +158,12 @@ test('appends that overtake each other are sent ahead again after the next heart
   a.core.step(stored('c', 2));
   t.is(a.progress('c').state, 'replicate');
 });
+
+test('entries of earlier terms, which a new leader could not count, are not taken off its count', (t) => {
+  const limit = 100;
+  const group = Group.withLogs({ a: [1, 2, 2], b: [1, 2, 2] }, { maxUncommittedBytes: limit });
+  const a = group.elect('a'); // hands out the three entries that it found
+  t.is(a.status.commit, 4);
+  t.is(a.propose('x'.repeat(limit)).kind, 'accepted');
+  t.is(a.propose('y').kind, 'dropped');
+});

@@ -10,7 +10,7 @@ import {
   MemberBook,
   reachable,
 } from '../../../manager/raft/members.ts';
-import type { ConfChange, ConfState, Entry } from '../../../manager/raft/types.ts';
+import type { ConfChange, ConfState, ConfTransition, Entry } from '../../../manager/raft/types.ts';
 import { id, member } from './letters.ts';
 
 const change = (index: number, kind: ConfChange['kind'], letter: string): Entry => ({
@@ -103,4 +103,27 @@ test('a learner is promoted when it is near the end of the log', (t) => {
   t.true(hasCaughtUp(95, 100));
   t.true(hasCaughtUp(9_500, 10_000));
   t.false(hasCaughtUp(98_000, 100_000), 'nine tenths of a long log is too far away');
+});
+
+test('a voter that a joint change takes out is removed when that is left, and not before', (t) => {
+  const { book } = begin();
+  const none = new Uint8Array(0);
+  const changes: ConfChange[] = [
+    { kind: 'add-voter', id: id('b'), context: encodeMember(member('b')) },
+    { kind: 'remove', id: id('a'), context: none },
+  ];
+  const enter = { kind: 'enter-joint', changes, autoLeave: true } as const;
+  const leave = { kind: 'leave-joint' } as const;
+  const asEntry = (index: number, transition: ConfTransition): Entry => ({
+    index,
+    term: 1,
+    type: 'conf-change',
+    data: encodeConfChange(transition),
+  });
+  const joint = changeConf({ ...EMPTY_CONF, voters: [id('a')] }, enter);
+  t.deepEqual(book.apply(asEntry(3, enter), joint), []);
+  t.deepEqual(book.get(id('a')), member('a'), 'it is needed still');
+  t.deepEqual(book.apply(asEntry(4, leave), changeConf(joint, leave)), [id('a')]);
+  t.true(book.wasRemoved(id('a')));
+  t.is(book.get(id('a')), undefined);
 });

@@ -136,13 +136,34 @@ test('a removed member cannot disturb the others', (t) => {
 });
 
 test('a member just added is not counted as silent by the next check of the quorum', (t) => {
-  const { group, a } = led(1);
+  const group = Group.of(1);
+  const a = group.elect('a');
   group.add(new Member('n', {}));
   a.core.proposeConfChange(change('add-voter', 'n'));
-  for (let i = 0; i < 9; i++) group.tick('a');
-  group.settle(({ to }) => to === raftId('n'));
-  group.tick('a');
+  group.tick('a', 9);
+  const isTo = ({ to }: { to: string }) => to === raftId('n');
+  group.settle(isTo);
+  t.is(a.conf(), 'an');
+  group.tick('a'); // the check
+  group.settle(isTo);
   t.is(a.status.role, 'leader');
+  group.tick('a', 10);
+  t.is(a.status.role, 'follower', 'it has had its time');
+});
+
+test('whoever is removed is no business of the leader any more', (t) => {
+  const { group, a } = led();
+  a.core.proposeConfChange(change('remove', 'c'));
+  group.settle();
+  t.deepEqual(
+    a.status.progress.map(({ id }) => id),
+    [raftId('a'), raftId('b')],
+  );
+  const before = group.sent.length;
+  a.propose('x');
+  group.tick('a', 2);
+  group.settle();
+  t.false(group.sent.slice(before).some(({ to }) => to === raftId('c')));
 });
 
 test('applying is refused out of order, twice it changes nothing', (t) => {

@@ -503,6 +503,11 @@ test('the log is not cut before a member that is being sent a snapshot has what 
   t.true(fourth > third);
 });
 
+test('a newcomer reaches those whom the leader named, until it is told who the members are', (t) => {
+  const world = follower();
+  t.deepEqual(world.links.peers.sort(), ['a', 'b', 'c']);
+});
+
 test('a removed member says so, and its log is not started again', (t) => {
   const world = follower();
   world.links.events?.removed();
@@ -517,6 +522,10 @@ test('a log is not started as another member or in another cluster', (t) => {
     message: /that of member a+/,
   });
   t.throws(() => new World({ kind: 'restart' }, new Disk([])), { message: /no Raft log/ });
+  const identity = disk.notes.get('identity') ?? t.fail();
+  disk.notes.set('identity', new TextEncoder().encode(`${id('a')} another`));
+  t.throws(() => new World({ kind: 'restart' }, disk), { message: /is of cluster another/ });
+  if (identity instanceof Uint8Array) disk.notes.set('identity', identity);
   t.notThrows(() => new World({ kind: 'bootstrap', member: member('a'), state: [] }, disk));
 });
 

@@ -181,3 +181,16 @@ test('changes of members count against the limit of what is not committed, and a
   t.is(a.conf(), 'ab', 'left by itself');
   t.true(isFullAfter(limit));
 });
+
+test('a term is on disk before anybody is told that this member is in it', (t) => {
+  const b = Group.of(3, BARE).get('b');
+  b.core.step({ type: 'heartbeat', ...between('c', 'b', 7), commit: 0, readSeq: 1 });
+  const ready = b.core.ready();
+  t.like(ready.hardState, { term: 7 });
+  t.true(ready.mustSync);
+  t.deepEqual(ready.messages, []);
+  t.deepEqual(
+    ready.messagesAfterSync.map(({ type }) => type),
+    ['heartbeat-reply'],
+  );
+});

@@ -68,6 +68,23 @@ test('a second transfer replaces the first; the same again is refused', (t) => {
   t.is(group.get('c').status.role, 'leader');
 });
 
+test('a transfer that replaces another has a whole election timeout of its own', (t) => {
+  const { group, a } = led();
+  group.isolate('b');
+  group.isolate('c');
+  a.core.transferLeadership(raftId('b'));
+  group.tick('a', 6);
+  a.core.transferLeadership(raftId('c'));
+  for (const name of ['b', 'c']) {
+    const reply = { from: raftId(name), to: a.id, term: a.status.term, readSeq: 0 };
+    a.core.step({ type: 'heartbeat-reply', ...reply }); // or the check of the quorum ends it
+  }
+  group.tick('a', 9);
+  t.is(a.status.transferringTo, raftId('c'));
+  group.tick('a');
+  t.is(a.status.transferringTo, undefined);
+});
+
 test('leadership does not go to oneself, to learners or strangers, nor from followers', (t) => {
   const { group, a } = led();
   group.add(new Member('n', {}));
