@@ -13,8 +13,12 @@ export function loadSentence(read: Read, window: 'stable' | 'fast'): string {
   return `${name} at ${at} of a target of ${quantity(target, read.unit)}${per}${fast}${over}${without}${young}`;
 }
 
-/** `cpu at 68 % of 70 %`. */
-export function loadPhrase(read: Read): string {
-  const { name, target, value } = read.reading;
-  return `${name} at ${quantity(value ?? 0, read.unit)} of ${quantity(target, read.unit)}`;
+/** `cpu at 68 % of 70 %`; `jobs at 11 of 12 (2 a replica)`, where all replicas share it. */
+export function loadPhrase(read: Read, replicas: number): string {
+  const { name, target, value, counted } = read.reading;
+  const at = `${name} at ${quantity(value ?? 0, read.unit)} of`;
+  const each = quantity(target, read.unit);
+  return counted > 0
+    ? `${at} ${each}`
+    : `${at} ${quantity(target * replicas, read.unit)} (${each} a replica)`;
 }

@@ -203,12 +203,12 @@ function steady({ rules, replicas }: Question, best: Best | undefined, load: str
   }
   if (inside) {
     const width = (stable?.ratio ?? 1) > 1 ? rules.toleranceUp : rules.toleranceDown;
-    const message = `steady: ${loadPhrase(best.read)}, within ${percent(width)}`;
+    const message = `steady: ${loadPhrase(best.read, replicas)}, within ${percent(width)}`;
     return { reason: 'within-tolerance', message };
   }
   return {
     reason: 'as-needed',
-    message: `steady: ${loadPhrase(best.read)}, which needs ${tasks(replicas)}`,
+    message: `steady: ${loadPhrase(best.read, replicas)}, which needs ${tasks(replicas)}`,
   };
 }
 
