@@ -76,8 +76,10 @@ export function topText(states: readonly AutoscalingJson[]): string {
         state.ServiceName,
         `${state.ReadyTasks}/${state.Replicas}`,
         `${effective.min ?? '?'}-${effective.max ?? '?'}`,
-        reading === undefined ? '-' : loadText(reading, effective),
-        reading?.Value === undefined ? '' : bar(reading.Value / reading.Target),
+        reading === undefined ? '-' : loadText(reading, sharedBy(reading, state), effective),
+        reading?.Value === undefined
+          ? ''
+          : bar(reading.Value / (reading.Target * sharedBy(reading, state))),
         `${state.Last?.Reason ?? 'no decision yet'}${state.SetByHand ? ' (set by hand)' : ''}`,
       ];
     });
@@ -151,11 +153,19 @@ function hottest(readings: readonly ReadingJson[]): ReadingJson | undefined {
   return [...readings].sort((a, b) => (b.Ratio ?? -1) - (a.Ratio ?? -1))[0];
 }
 
-function loadText(reading: ReadingJson, effective: Effective): string {
+/** Among how many replicas the value is shared out: what is not measured of each task is one for all of them. */
+function sharedBy({ Counted: counted }: ReadingJson, { Last: last }: AutoscalingJson): number {
+  return counted > 0 ? 1 : Math.max(1, last?.From ?? 1);
+}
+
+const LOAD_CELLS = 40;
+
+function loadText(reading: ReadingJson, shares: number, effective: Effective): string {
   if (reading.Value === undefined) {
-    return `${reading.Name}: ${reading.Error ?? 'no samples'}`.slice(0, 40);
+    const text = `${reading.Name}: ${reading.Error ?? 'no samples'}`;
+    return text.length <= LOAD_CELLS ? text : `${text.slice(0, LOAD_CELLS - 1)}…`;
   }
-  const [value, target] = [reading.Value, reading.Target].map((one) =>
+  const [value, target] = [reading.Value, reading.Target * shares].map((one) =>
     quantity(one, reading.Name, effective),
   );
   return `${reading.Name} ${value} of ${target}`;

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { screenText } from '../screen-text.ts';
 
 const EACH_MS = 1_000;
 // Of a terminal that does not tell its size (or tells 0).
@@ -24,10 +25,9 @@ export async function drawLive(render: () => Promise<string>): Promise<void> {
         (error: unknown) => `${error instanceof Error ? error.message : error}\n`,
       );
       const room = (process.stdout.rows || ROWS) - 1;
-      const lines = text.trimEnd().split('\n').slice(0, room);
-      const width = process.stdout.columns || COLUMNS;
-      const drawn = lines.map((line) => `${line.slice(0, width)}${TO_LINE_END}\n`).join('');
-      process.stdout.write(`${HOME}${drawn}${TO_SCREEN_END}`);
+      const drawn = screenText(text, room, process.stdout.columns || COLUMNS);
+      const inPlace = drawn.replaceAll('\n', `${TO_LINE_END}\n`);
+      process.stdout.write(`${HOME}${inPlace}${TO_LINE_END}\n${TO_SCREEN_END}`);
       await delay(EACH_MS, undefined, { signal: stop.signal }).catch(() => undefined);
     }
   } finally {

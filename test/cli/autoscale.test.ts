@@ -7,6 +7,7 @@ import {
   replayText,
   topText,
 } from '../../cli/autoscale-text.ts';
+import { screenText } from '../../cli/screen-text.ts';
 import type { AutoscalingJson, RecordJson } from '../../cli/types.ts';
 import { labelsOfCompose, settingsOfTree } from '../../cli/x-autoscale.ts';
 import { parseSettings } from '../../shared/model/autoscale-settings.ts';
@@ -222,6 +223,26 @@ api      2/2    1-20   cpu 140% of 70%  ########## 200%  above-target (set by ha
 web      2/2    1-20   cpu 140% of 70%  ########## 200%  above-target
 `,
   );
+});
+
+test('topText() shows a queue against what all replicas are for, and cuts a long error visibly', (t) => {
+  const unread = {
+    ...{ Name: 'redis-list jobs', Target: 2, Counted: 0, Missing: 0, NotReady: 0 },
+    Error: 'nosuchhost:6391: no answer within 2 s',
+  };
+  const queue = { ...unread, Value: 11, Ratio: 0.92, Proposal: 6 };
+  const at = (metric: typeof unread): AutoscalingJson => ({
+    ...STATE,
+    Last: { ...LAST, From: 6, To: 6, Metrics: [metric] },
+  });
+  t.regex(topText([at(queue)]), /redis-list jobs 11 of 12 +#########\. 92% /);
+  t.regex(topText([at(unread)]), /redis-list jobs: nosuchhost:6391: no an… /);
+});
+
+test('screenText() says how many lines do not fit', (t) => {
+  t.is(screenText('a\nb\nc\n', 3, 10), 'a\nb\nc');
+  t.is(screenText('a\nb\nc\nd\n', 3, 10), 'a\nb\n... 2 more');
+  t.is(screenText('abcdef\nb\n', 3, 4), 'abcd\nb');
 });
 
 test('replayText() says which decisions would be others now', (t) => {
