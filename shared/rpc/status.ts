@@ -94,7 +94,15 @@ export function fromStatus(status: ReceivedStatus, cause?: unknown): ShoalError 
   if (removed !== undefined) return new NodeRemovedError(removed, options);
   const named = status.metadata(CODE_KEY);
   const code = isErrorCode(named) ? named : (CODE_OF_STATUS.get(status.code) ?? 'internal');
-  return new ShoalError(code, status.details, options);
+  return new ShoalError(code, tidy(status.details), options);
+}
+
+/** grpc-js's texts have parts for its own developers. */
+const NOT_CONNECTED =
+  /^(No connection established)\. Last error: (?:Error: )?(.*?)\.? Resolution note: ?.*$/s;
+
+function tidy(details: string): string {
+  return details.replace(NOT_CONNECTED, '$1: $2');
 }
 
 /** Whether the other side's handler decided this status; false: the transport or a library did. */

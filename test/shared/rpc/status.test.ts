@@ -72,3 +72,11 @@ test('an unknown code in the metadata falls back to the status, and only ours is
 test('a message longer than headers may be is cut', (t) => {
   t.true(toStatus(new ShoalError('internal', 'x'.repeat(100_000))).details.length < 5_000);
 });
+
+test('where nobody answers, the reason is said without what is meant for other developers', (t) => {
+  const details =
+    'No connection established. Last error: Error: connect ECONNREFUSED 10.0.0.1:2377. Resolution note: ';
+  const error = fromStatus({ code: 14, details, metadata: () => undefined });
+  t.true(isShoalError(error, 'unavailable'));
+  t.is(error.message, 'No connection established: connect ECONNREFUSED 10.0.0.1:2377');
+});
