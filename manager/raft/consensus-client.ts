@@ -81,6 +81,7 @@ export class ConsensusClient implements Consensus {
       clock: ports.clock,
       timeoutMs: ports.readTimeoutMs ?? 3_000,
       ask: (context) => this.#send({ kind: 'read', context }),
+      hasRoom: () => this.#node?.withoutRoom !== true,
     });
   }
 
@@ -118,6 +119,7 @@ export class ConsensusClient implements Consensus {
       commitIndex: Math.max(node?.commitIndex ?? 0, this.#appliedIndex),
       leaderHeardAtMs: leads ? nowMs : this.#heardAtMs,
       ...(node?.removed === true ? { removed: true as const } : {}),
+      ...(node?.withoutRoom === true ? { withoutRoom: true as const } : {}),
     };
   }
 

@@ -41,6 +41,8 @@ export type ConsensusStatus = Readonly<{
   leaderHeardAtMs: number;
   /** Set once this member was removed from the group: it must not come back under this raft id. */
   removed?: true;
+  /** Set while the disk of this member is full: it takes no part, so that it knows of no leader. */
+  withoutRoom?: true;
 }>;
 
 export type MemberStatus = Readonly<{

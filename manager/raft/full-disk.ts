@@ -1,9 +1,10 @@
 import type { FromNode, PlainError, ToNode } from './protocol.ts';
 
+export const NO_ROOM_WORDS =
+  "there is no room left on the disk of this manager's Raft log: make some, or use another manager";
 const NO_ROOM: PlainError = {
   code: 'resource-exhausted',
-  message:
-    "there is no room left on the disk of this manager's Raft log: make some, or write through another manager",
+  message: NO_ROOM_WORDS,
   leader: undefined,
 };
 

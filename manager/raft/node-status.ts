@@ -37,5 +37,6 @@ export function statusOf({ raft, book, isActive, ...rest }: StatusInput): NodeSt
       };
     }),
     removed: rest.removed,
+    ...(rest.parked ? { withoutRoom: true as const } : {}),
   };
 }

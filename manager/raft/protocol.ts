@@ -95,6 +95,8 @@ export type NodeStatus = Readonly<{
   leaderSilentMs: number | undefined;
   members: readonly NodeMember[];
   removed: boolean;
+  /** Its disk is full: it takes no part, so that it knows of no leader. */
+  withoutRoom?: true;
 }>;
 
 /** One way of the link between the two; the other way is a callback. */

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../../shared/clock.ts';
 import { messageOf, ShoalError } from '../../shared/errors.ts';
+import { NO_ROOM_WORDS } from './full-disk.ts';
 
 /** Between two tries of a read that no leader answered. */
 const RETRY_MS = 50;
@@ -10,6 +11,8 @@ export type ReadPorts = Readonly<{
   timeoutMs: number;
   /** Asks the core for a read; the answer names the same context. */
   ask: (context: number) => void;
+  /** Whether this member's disk has room; without, it takes no part, and no leader is to be heard. */
+  hasRoom?: () => boolean;
 }>;
 
 type Waiter = {
@@ -64,7 +67,9 @@ export class ReadBarriers {
       waiter.settle(
         new ShoalError(
           'unavailable',
-          `no leader answered within ${timeoutMs} ms: a majority of the managers cannot be reached`,
+          this.#ports.hasRoom?.() === false
+            ? NO_ROOM_WORDS
+            : `no leader answered within ${timeoutMs} ms: a majority of the managers cannot be reached`,
         ),
       ),
     );

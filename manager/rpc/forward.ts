@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../shared/clock.ts';
 import { isShoalError, NotLeaderError, ShoalError } from '../../shared/errors.ts';
 import type { Consensus, ConsensusStatus } from '../raft/consensus.ts';
+import { NO_ROOM_WORDS } from '../raft/full-disk.ts';
 
 export type LeaderRoute =
   | Readonly<{ kind: 'here' }>
@@ -72,7 +73,9 @@ export async function onLeader<T>(deps: ForwardDeps, call: LeaderCall<T>): Promi
       refusal = error as ShoalError;
     }
     const leftMs = untilMs - clock.monotonicMs();
-    if (leftMs <= 0) throw refusal;
+    if (leftMs <= 0) {
+      throw consensus.status().withoutRoom ? new ShoalError('unavailable', NO_ROOM_WORDS) : refusal;
+    }
     await changeOf(
       deps,
       route.kind === 'unknown' ? leftMs : Math.min(leftMs, RETRY_MS),

@@ -96,6 +96,14 @@ test('without a leader it gives up after a while, or when its caller does', asyn
   t.is(patient.result.code, 'unavailable');
 });
 
+test('a manager whose disk is full says so, and not that there is no leader', async (t) => {
+  const the = await setUp({ ...follower(undefined), withoutRoom: true });
+  const { result } = the.start();
+  await the.clock.advance(2_600);
+  t.is(result.code, 'unavailable');
+  t.regex(result.message ?? '', /no room left on the disk/);
+});
+
 test('a leader that has not begun yet is not asked before it has', async (t) => {
   const the = await setUp({ isLeader: false, raftId: '1', leaderRaftId: '1' });
   const { result, end } = the.start();

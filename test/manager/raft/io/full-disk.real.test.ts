@@ -77,6 +77,7 @@ test.serial('members with a full disk stand aside, and come back when there is r
     return acknowledged.length >= before + 300;
   });
   t.false(small0.consensus.status().isLeader);
+  await t.throwsAsync(small0.consensus.readBarrier(), { message: /no room left on the disk/ });
   t.true(large.consensus.status().isLeader || small1.consensus.status().isLeader);
 
   execFileSync('/usr/bin/mount', ['-o', 'remount,size=64m', mounts[0] ?? '']);
