@@ -299,6 +299,15 @@ test('watch() gives batches from an index on, waits for more, and ends with its 
   await reading;
 });
 
+test('watch() from an index that this replica has not reached yet gives nothing before that', async (t) => {
+  const { store, writer } = await storeFixture({ service: [named('a')] });
+  const { signal } = new AbortController();
+  const ahead = store.watch({ from: 3, signal })[Symbol.asyncIterator]();
+  const next = ahead.next();
+  for (const name of ['b', 'c', 'd']) await writer.write([createAction('service', named(name))]);
+  t.is((await next).value?.index, 4);
+});
+
 test('watch() begins at the call, not at the first read', async (t) => {
   const { store, writer } = await storeFixture();
   const { signal } = new AbortController();
