@@ -170,8 +170,8 @@ export function sourceSecrets(spec: ServiceSpec): Map<string, string> {
   for (const metric of effectiveAutoscale(spec)?.metrics ?? []) {
     const { kind } = metric;
     if (kind === undefined || !('auth' in kind.value)) continue;
-    const { passwordSecret = '', tokenSecret = '', caSecret = '' } = kind.value.auth ?? {};
-    for (const name of [passwordSecret, tokenSecret, caSecret]) {
+    const { username: _, ...secrets } = kind.value.auth ?? { username: '' };
+    for (const name of Object.values(secrets)) {
       if (name !== '') names.set(name, metricName(metric));
     }
   }

@@ -59,6 +59,7 @@ export const SCHEDULE = {
 
 export const address = anyText('host:port, like redis:6379');
 export const url = anyText('a URL, like http://prometheus:9090');
+const sentinel = anyText('the name of a master');
 export const secret = anyText('the name of a secret');
 export const COMMON_LEAVES = {
   'per-replica': amount,
@@ -67,16 +68,19 @@ export const COMMON_LEAVES = {
   'password-secret': secret,
   'token-secret': secret,
   'ca-secret': secret,
+  'credentials-secret': secret,
+  'certificate-secret': secret,
 } as const;
 /** Sources outside the cluster: their own leaves, those that they need first. */
 export const SOURCES = {
-  'redis-list': { address, key: anyText('a key'), database: count, tls: flag },
+  'redis-list': { address, key: anyText('a key'), database: count, tls: flag, sentinel },
   'redis-stream': {
     address,
     stream: anyText('a stream'),
     group: anyText('a consumer group'),
     database: count,
     tls: flag,
+    sentinel,
   },
   nats: { url, stream: anyText('a stream'), consumer: anyText('a consumer') },
   prometheus: { url, query: anyText('a query') },
@@ -84,7 +88,13 @@ export const SOURCES = {
 } as const;
 export type SourceKey = keyof typeof SOURCES;
 export const SOURCE_KEYS = Object.keys(SOURCES) as SourceKey[];
-export const OPTIONAL_LEAVES: ReadonlySet<string> = new Set(['database', 'tls', 'group', 'path']);
+export const OPTIONAL_LEAVES: ReadonlySet<string> = new Set([
+  'database',
+  'tls',
+  'sentinel',
+  'group',
+  'path',
+]);
 
 /** Of a schedule or source, in its key. */
 export const PART = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;

@@ -123,6 +123,8 @@ function putMetric(put: Put, metric: AutoscaleMetric, name: string): void {
       put(at('password-secret'), secret, auth?.passwordSecret || undefined);
       put(at('token-secret'), secret, auth?.tokenSecret || undefined);
       put(at('ca-secret'), secret, auth?.caSecret || undefined);
+      put(at('credentials-secret'), secret, auth?.credentialsSecret || undefined);
+      put(at('certificate-secret'), secret, auth?.certificateSecret || undefined);
     }
   }
 }

@@ -158,6 +158,8 @@ class Reader {
       passwordSecret: maybe('password-secret'),
       tokenSecret: maybe('token-secret'),
       caSecret: maybe('ca-secret'),
+      credentialsSecret: maybe('credentials-secret'),
+      certificateSecret: maybe('certificate-secret'),
     };
     const common = {
       auth: Object.values(auth).some((given) => given !== '') ? auth : undefined,
@@ -167,6 +169,7 @@ class Reader {
       address: text('address', address),
       database: this.#one(at('database'), count) ?? 0,
       tls: this.#one(at('tls'), flag) ?? false,
+      sentinel: this.#one(at('sentinel'), SOURCES['redis-list'].sentinel) ?? '',
       ...common,
     });
     switch (kind) {

@@ -10,7 +10,14 @@ const share = fc
   .map((x) => x + 0);
 
 const auth = maybe(
-  fc.record({ username: text, passwordSecret: text, tokenSecret: text, caSecret: text }),
+  fc.record({
+    username: text,
+    passwordSecret: text,
+    tokenSecret: text,
+    caSecret: text,
+    credentialsSecret: text,
+    certificateSecret: text,
+  }),
 );
 const target = fc.record({ perReplica: share, activation: share });
 const resource = fc.record({ utilization: maybe(share), average: maybe(share) });
@@ -32,7 +39,14 @@ const kind: fc.Arbitrary<Kind> = fc.oneof(
   ofKind('connections', perTask),
   ofKind(
     'redisList',
-    fc.record({ address: text, key: text, database: size, tls: fc.boolean(), ...external }),
+    fc.record({
+      address: text,
+      key: text,
+      database: size,
+      tls: fc.boolean(),
+      sentinel: text,
+      ...external,
+    }),
   ),
   ofKind(
     'redisStream',
@@ -42,6 +56,7 @@ const kind: fc.Arbitrary<Kind> = fc.oneof(
       group: text,
       database: size,
       tls: fc.boolean(),
+      sentinel: text,
       ...external,
     }),
   ),
@@ -104,6 +119,8 @@ const someAuth = maybe(
     passwordSecret: name,
     tokenSecret: fc.constant(''),
     caSecret: fc.constant(''),
+    credentialsSecret: fc.constant(''),
+    certificateSecret: name,
   }),
 );
 const someExternal = { auth: someAuth, target: someTarget };
@@ -119,7 +136,13 @@ const perTaskKinds: fc.Arbitrary<AutoscaleMetric>[] = [
   ofKind('connections', fc.record({ perReplica: each })),
 ].map((made) => fc.record({ name: fc.constant(''), kind: made }));
 
-const redis = { address: words, database: whole, tls: fc.boolean(), ...someExternal };
+const redis = {
+  address: words,
+  database: whole,
+  tls: fc.boolean(),
+  sentinel: words,
+  ...someExternal,
+};
 const sourceKind: fc.Arbitrary<Kind> = fc.oneof(
   ofKind('redisList', fc.record({ key: words, ...redis })),
   ofKind('redisStream', fc.record({ stream: words, group: maybeEmpty(words), ...redis })),

@@ -39,6 +39,8 @@ const sourceAuth = exact<SourceAuth>({
   passwordSecret: ['PasswordSecret', sparse(text)],
   tokenSecret: ['TokenSecret', sparse(text)],
   caSecret: ['CASecret', sparse(text)],
+  credentialsSecret: ['CredentialsSecret', sparse(text)],
+  certificateSecret: ['CertificateSecret', sparse(text)],
 });
 
 type Source = Readonly<{ target: ExternalTarget | undefined; auth?: SourceAuth | undefined }>;
@@ -85,6 +87,7 @@ const kinds: { readonly [K in KindName]: readonly [string, Codec<ValueOf<K> | un
         key: ['Key', text],
         database: ['Database', sparse(uint64)],
         tls: ['TLS', sparse(flag)],
+        sentinel: ['Sentinel', sparse(text)],
       }),
     ),
   ],
@@ -97,6 +100,7 @@ const kinds: { readonly [K in KindName]: readonly [string, Codec<ValueOf<K> | un
         group: ['Group', sparse(text)],
         database: ['Database', sparse(uint64)],
         tls: ['TLS', sparse(flag)],
+        sentinel: ['Sentinel', sparse(text)],
       }),
     ),
   ],

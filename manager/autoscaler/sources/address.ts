@@ -7,6 +7,7 @@ export type Address = Readonly<{ host: string; port: number }>;
 export type Dial = Address & Readonly<{ serverName: string }>;
 
 export const REDIS_PORT = 6379;
+export const SENTINEL_PORT = 26379;
 export const NATS_PORT = 4222;
 
 /**
@@ -43,21 +44,40 @@ export function addressOf(url: URL): Address {
   return { host: url.hostname.replace(/^\[(.*)\]$/, '$1'), port };
 }
 
-export type NatsServer = Address & Readonly<{ tls: boolean }>;
+/** One of those that a source may be reached at. */
+export type Server = Address & Readonly<{ tls: boolean }>;
 
 /** `nats://host:4222` or `tls://host:4222`, several separated by commas. Throws ShoalError `invalid-argument`. */
-export function parseNatsUrls(text: string): NatsServer[] {
+export function parseNatsUrls(text: string): Server[] {
+  const expected = 'server of NATS: write nats://host:4222 or tls://host:4222';
+  return parseServers(text, /^(?:nats|(tls)):\/\//, NATS_PORT, expected);
+}
+
+/**
+ * `host:6379`, `redis://host:6379` or `rediss://host:6379`, several separated by commas. Throws ShoalError
+ * `invalid-argument`.
+ */
+export function parseRedisAddresses(text: string, defaultPort = REDIS_PORT): Server[] {
+  const expected = 'address: write host:port, or rediss://host:port for TLS';
+  return parseServers(text, /^(?:redis|(rediss)):\/\//, defaultPort, expected);
+}
+
+/** `scheme` is what may go before the address, and has a group for TLS. */
+function parseServers(
+  text: string,
+  scheme: RegExp,
+  defaultPort: number,
+  expected: string,
+): Server[] {
   return text.split(',').map((part) => {
     const trimmed = part.trim();
-    const [, scheme, rest] = /^(?:(nats|tls):\/\/)?([^/]*)\/?$/.exec(trimmed) ?? [];
-    if (rest === undefined) {
-      throw new ShoalError(
-        'invalid-argument',
-        `${shown(trimmed)} is no server of NATS: write nats://host:4222 or tls://host:4222`,
-      );
-    }
+    const [before = '', tls] = scheme.exec(trimmed) ?? [];
+    const rest = trimmed.slice(before.length).replace(/\/$/, '');
     if (rest.includes('@')) throw credentialsError();
-    return { ...parseAddress(rest, NATS_PORT), tls: scheme === 'tls' };
+    if (rest.includes('/')) {
+      throw new ShoalError('invalid-argument', `${shown(trimmed)} is no ${expected}`);
+    }
+    return { ...parseAddress(rest, defaultPort), tls: tls !== undefined };
   });
 }
 

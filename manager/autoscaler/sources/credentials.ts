@@ -11,6 +11,10 @@ export type Credentials = Readonly<{
   token: string;
   /** Root certificates, PEM. */
   ca: string;
+  /** Of NATS: a credentials file, or a seed alone. */
+  credentials: string;
+  /** A certificate and its private key, PEM. */
+  certificate: string;
 }>;
 
 /**
@@ -31,10 +35,16 @@ export function credentialsOf(auth: SourceAuth | undefined, secret: SecretLookup
     password: read(auth?.passwordSecret ?? ''),
     token: read(auth?.tokenSecret ?? ''),
     ca: read(auth?.caSecret ?? ''),
+    credentials: read(auth?.credentialsSecret ?? ''),
+    certificate: read(auth?.certificateSecret ?? ''),
   };
 }
 
 /** What must not be seen of them. */
-export function hiddenOf({ password, token }: Credentials): string[] {
-  return [password, token].filter((text) => text !== '');
+export function hiddenOf({ password, token, credentials }: Credentials): string[] {
+  const seeds = credentials.match(NKEY_SEED) ?? [];
+  return [password, token, ...seeds].filter((text) => text !== '');
 }
+
+/** A private key of NATS, in base 32. */
+const NKEY_SEED = /\bS[A-Z2-7]{57}\b/g;

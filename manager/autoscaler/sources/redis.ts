@@ -1,5 +1,26 @@
 import { ShoalError } from '../../../shared/errors.ts';
 
+/** Where an answer says that a key or a master is; an empty host: where it was asked for. */
+export type Elsewhere = Readonly<{ host: string; port: number }>;
+
+/** What a node of a Redis Cluster says of a key that another one has; undefined: the message says something else. */
+export function movedTo(message: string): Elsewhere | undefined {
+  const [, host, port] = /^MOVED \d+ (\S*):(\d+)$/.exec(message) ?? [];
+  return host === undefined ? undefined : { host, port: Number(port) };
+}
+
+/** The master that a Sentinel knows by the name. Throws ShoalError `failed-precondition` when it knows none. */
+export async function masterOf(call: RedisCall, name: string): Promise<Elsewhere> {
+  const answer = await call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name);
+  if (answer === null) throw refused(`this Sentinel knows no master ${name}`);
+  if (!Array.isArray(answer)) throw unexpected('SENTINEL GET-MASTER-ADDR-BY-NAME');
+  const [host, port] = answer.map(String);
+  if (host === undefined || port === undefined) {
+    throw unexpected('SENTINEL GET-MASTER-ADDR-BY-NAME');
+  }
+  return { host, port: Number(port) };
+}
+
 /** A command and its arguments; answers as RESP 2 has them: texts, numbers, null and arrays of them. */
 export type RedisCall = (command: string, ...args: (string | number)[]) => Promise<unknown>;
 

@@ -4,10 +4,9 @@ import type { Resources, ServiceSpec } from '../../../shared/gen/shoal/v1/object
 import { metricName, withAutoscaleDefaults } from '../../../shared/model/autoscale.ts';
 import { metricKey } from '../../../shared/model/autoscale-settings-of.ts';
 import {
-  parseAddress,
   parseHttpUrl,
   parseNatsUrls,
-  REDIS_PORT,
+  parseRedisAddresses,
 } from '../../autoscaler/sources/address.ts';
 import { parseJsonPath } from '../../autoscaler/sources/json-path.ts';
 import type { Judged, Where } from './autoscale-judged.ts';
@@ -175,11 +174,11 @@ function checkSource(judged: Judged, kind: SourceKind, path: string, key: string
   };
   switch (kind.$case) {
     case 'redisList':
-      parsed('Address', 'address', kind.value.address, (text) => parseAddress(text, REDIS_PORT));
+      parsed('Address', 'address', kind.value.address, parseRedisAddresses);
       needed('Key', 'key', kind.value.key);
       break;
     case 'redisStream':
-      parsed('Address', 'address', kind.value.address, (text) => parseAddress(text, REDIS_PORT));
+      parsed('Address', 'address', kind.value.address, parseRedisAddresses);
       needed('Stream', 'stream', kind.value.stream);
       break;
     case 'nats':
@@ -195,6 +194,12 @@ function checkSource(judged: Judged, kind: SourceKind, path: string, key: string
       parsed('URL', 'url', kind.value.url, parseHttpUrl);
       if (kind.value.path !== '') parsed('Path', 'path', kind.value.path, parseJsonPath);
       break;
+  }
+  if (kind.$case !== 'nats' && kind.value.auth?.credentialsSecret) {
+    judged.wrong(
+      at('Auth.CredentialsSecret', 'credentials-secret'),
+      'is for NATS: this is read with a password or token',
+    );
   }
   const { perReplica = 0, activation = 0 } = kind.value.target ?? {};
   judged.above0(at('PerReplica', 'per-replica'), perReplica);

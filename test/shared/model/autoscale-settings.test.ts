@@ -43,7 +43,7 @@ test('no text makes the reader of settings throw', (t) => {
 
 test('metricKey() is the metric as its labels say it', (t) => {
   const target = { perReplica: 1, activation: 0 };
-  const list = { address: 'a', key: 'k', database: 0, tls: false, target };
+  const list = { address: 'a', key: 'k', database: 0, tls: false, sentinel: '', target };
   const metrics = [
     { name: '', kind: { $case: 'cpu' as const, value: {} } },
     { name: 'mails', kind: { $case: 'redisList' as const, value: list } },

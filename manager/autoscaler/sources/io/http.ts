@@ -107,7 +107,7 @@ async function openHttp(
     return new HttpConnection(request, new Agent(keep), dial, credentials);
   }
   const { Agent, request } = await import('node:https');
-  const agent = new Agent({ ...keep, ...tlsOptions(dial.serverName, credentials.ca) });
+  const agent = new Agent({ ...keep, ...tlsOptions(dial.serverName, credentials) });
   return new HttpConnection(request, agent, dial, credentials);
 }
 

@@ -1,9 +1,13 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
-import type { NatsConnection as Client, ConnectionOptions } from '@nats-io/transport-node';
+import type {
+  Authenticator,
+  NatsConnection as Client,
+  ConnectionOptions,
+} from '@nats-io/transport-node';
 import { messageOf, ShoalError } from '../../../../shared/errors.ts';
 import type { NatsMetric } from '../../../../shared/gen/shoal/v1/autoscale.ts';
 import { joinHostPort } from '../../../../shared/model/host-port.ts';
-import { type Dial, type NatsServer, parseNatsUrls } from '../address.ts';
+import { type Dial, parseNatsUrls, type Server } from '../address.ts';
 import type { Connection, Connections } from '../connections.ts';
 import type { Credentials } from '../credentials.ts';
 import type { Source } from '../follower.ts';
@@ -78,17 +82,18 @@ export class NatsConnection implements Connection {
 }
 
 async function openNats(
-  server: NatsServer,
+  server: Server,
   { host, port, serverName }: Dial,
-  { username, password, token, ca }: Credentials,
+  known: Credentials,
 ): Promise<NatsConnection> {
-  const wantsTls = server.tls || ca !== '';
+  const { username, password, token, ca, credentials, certificate } = known;
+  const wantsTls = server.tls || ca !== '' || certificate !== '';
   const { tlsRequired } = await greetingOf({ host, port }, READ_WITHIN_MS / 2);
   if (tlsRequired && !wantsTls) {
     throw new ShoalError('failed-precondition', 'the server wants TLS: write tls:// in the URL');
   }
   // At first use: managers without such metrics do not pay for them.
-  const [{ connect }, { jetstreamManager }] = await Promise.all([
+  const [nats, { jetstreamManager }] = await Promise.all([
     import('@nats-io/transport-node'),
     import('@nats-io/jetstream'),
   ]);
@@ -98,7 +103,8 @@ async function openNats(
     ...(username === '' ? {} : { user: username }),
     ...(password === '' ? {} : { pass: password }),
     ...(token === '' ? {} : { token }),
-    tls: wantsTls ? { ...tlsOptions(serverName, ca), handshakeFirst: false } : null,
+    ...(credentials === '' ? {} : { authenticator: authenticatorOf(credentials, nats) }),
+    tls: wantsTls ? { ...tlsOptions(serverName, known), handshakeFirst: false } : null,
     timeout: READ_WITHIN_MS / 2,
     reconnect: false,
     resolve: false,
@@ -106,7 +112,7 @@ async function openNats(
     pingInterval: PING_EVERY_MS,
     maxPingOut: 1,
   };
-  const client = await connect(options);
+  const client = await nats.connect(options);
   try {
     const manager = await jetstreamManager(client, { timeout: READ_WITHIN_MS, checkAPI: false });
     return new NatsConnection(client, manager);
@@ -114,4 +120,23 @@ async function openNats(
     client.close().catch(() => undefined);
     throw error;
   }
+}
+
+type Library = Pick<
+  typeof import('@nats-io/transport-node'),
+  'credsAuthenticator' | 'nkeyAuthenticator'
+>;
+
+/** Signs what the server sends. Throws ShoalError `invalid-argument` for what is neither kind of key. */
+function authenticatorOf(
+  credentials: string,
+  { credsAuthenticator, nkeyAuthenticator }: Library,
+): Authenticator {
+  const bytes = new TextEncoder().encode(credentials);
+  if (/^SU[A-Z2-7]{56}$/.test(credentials)) return nkeyAuthenticator(bytes);
+  if (credentials.includes('-----BEGIN NATS USER JWT-----')) return credsAuthenticator(bytes);
+  throw new ShoalError(
+    'invalid-argument',
+    'the secret of credentials_secret is no credentials file of NATS and no seed of a user',
+  );
 }

@@ -1,15 +1,28 @@
 import type { Redis } from 'ioredis';
-import { isShoalError, ShoalError } from '../../../../shared/errors.ts';
+import { isShoalError, messageOf, ShoalError } from '../../../../shared/errors.ts';
 import type {
   RedisListMetric,
   RedisStreamMetric,
 } from '../../../../shared/gen/shoal/v1/autoscale.ts';
-import { type Dial, parseAddress, REDIS_PORT } from '../address.ts';
+import {
+  type Dial,
+  parseRedisAddresses,
+  REDIS_PORT,
+  SENTINEL_PORT,
+  type Server,
+} from '../address.ts';
 import type { Connection, Connections } from '../connections.ts';
 import type { Credentials } from '../credentials.ts';
 import type { Source } from '../follower.ts';
 import { READ_WITHIN_MS } from '../pace.ts';
-import { backlogOf, elementsOf, type RedisCall } from '../redis.ts';
+import {
+  backlogOf,
+  type Elsewhere,
+  elementsOf,
+  masterOf,
+  movedTo,
+  type RedisCall,
+} from '../redis.ts';
 import { type Access, fingerprint, sourceError } from './access.ts';
 import { tlsOptions } from './tls.ts';
 
@@ -22,33 +35,84 @@ export function redisSource(
   connections: Connections<RedisConnection>,
 ): Source {
   const lease = connections.lease();
+  let attempt = 0;
+  /** Where a Sentinel, or a node of a cluster, sent us: until it fails. */
+  let found: Server | undefined;
+
+  async function readAt(server: Server, known: Credentials, signal: AbortSignal): Promise<number> {
+    const dial = await access.dial(server);
+    const tls = server.tls || metric.tls || known.ca !== '' || known.certificate !== '';
+    const how = { database: metric.database, tls };
+    const id = fingerprint(...Object.values(dial), ...Object.values(how), ...Object.values(known));
+    const connection = await lease.use(id, () => openRedis(how, dial, known));
+    return await connection.whileOpen(signal, (call) => ask(metric, call));
+  }
+
   return {
     kind: 'queue',
     where: metric.address.includes('@') ? 'redis' : metric.address,
     close: () => lease.close(),
     async read(signal) {
-      const address = parseAddress(metric.address, REDIS_PORT);
+      const isSentinel = metric.sentinel !== '';
+      const servers = parseRedisAddresses(metric.address, isSentinel ? SENTINEL_PORT : REDIS_PORT);
+      // One server a try, the next one after a failure: one that does not answer takes all the time there is.
+      const declared = servers[attempt % servers.length] ?? servers[0];
+      if (declared === undefined) throw new TypeError('a list has one address at least');
+      let server = found ?? declared;
       let credentials: Credentials | undefined;
       try {
         const known = access.credentials(metric.auth);
         credentials = known;
-        const dial = await access.dial(address);
-        const id = fingerprint(
-          ...Object.values(dial),
-          ...databaseOf(metric),
-          ...Object.values(known),
-        );
-        const connection = await lease.use(id, () => openRedis(metric, dial, known));
-        return await connection.whileOpen(signal, (call) => ask(metric, call));
+        if (found === undefined && isSentinel) {
+          const tls = declared.tls || metric.tls;
+          const dial = await access.dial(declared);
+          found = { ...(await askSentinel(metric.sentinel, tls, dial, known, signal)), tls };
+          server = found;
+        }
+        try {
+          return await readAt(server, known, signal);
+        } catch (error) {
+          const elsewhere = movedTo(messageOf(error));
+          if (elsewhere === undefined) throw error;
+          const { port } = elsewhere;
+          found = { ...server, host: elsewhere.host || server.host, port };
+          server = found;
+          return await readAt(server, known, signal);
+        }
       } catch (error) {
-        throw sourceError(error, address, credentials, access.hintFor(address));
+        attempt += 1;
+        found = undefined;
+        throw sourceError(error, server, credentials, access.hintFor(server));
       }
     },
   };
 }
 
-function databaseOf({ database, tls }: RedisMetric): [number, boolean] {
-  return [database, tls];
+/** Many Sentinels have no password though their masters have; those that do are given the same. */
+async function askSentinel(
+  name: string,
+  tls: boolean,
+  dial: Dial,
+  known: Credentials,
+  signal: AbortSignal,
+): Promise<Elsewhere> {
+  const ask = async (credentials: Credentials) => {
+    const connection = await openRedis({ database: 0, tls }, dial, credentials);
+    const close = () => connection.close(); // nobody shares it
+    signal.addEventListener('abort', close, { once: true });
+    try {
+      return await connection.whileOpen(signal, (call) => masterOf(call, name));
+    } finally {
+      signal.removeEventListener('abort', close);
+      close();
+    }
+  };
+  try {
+    return await ask({ ...known, username: '', password: '' });
+  } catch (error) {
+    if (known.password === '' || !messageOf(error).startsWith('NOAUTH')) throw error;
+    return await ask(known);
+  }
 }
 
 function ask(metric: RedisMetric, call: RedisCall): Promise<number> {
@@ -93,13 +157,14 @@ export class RedisConnection implements Connection {
 async function openRedis(
   { database, tls }: Readonly<{ database: number; tls: boolean }>,
   { host, port, serverName }: Dial,
-  { username, password, ca }: Credentials,
+  credentials: Credentials,
 ): Promise<RedisConnection> {
+  const { username, password } = credentials;
   const { Redis } = await import('ioredis'); // at first use: managers without such metrics do not pay for it
   const redis = new Redis({
     host,
     port,
-    ...(tls ? { tls: tlsOptions(serverName, ca) } : {}),
+    ...(tls ? { tls: tlsOptions(serverName, credentials) } : {}),
     protocol: 2, // servers before version 6 know no other
     lazyConnect: true,
     retryStrategy: () => null,

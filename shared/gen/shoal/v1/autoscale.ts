@@ -100,16 +100,27 @@ export interface SourceAuth {
   tokenSecret: string;
   /** Root certificates, PEM, that the source's certificate is checked by; empty: the system's. */
   caSecret: string;
+  /** NATS: a credentials file (JWT and seed), or the seed of an nkey alone. */
+  credentialsSecret: string;
+  /** What this side shows in TLS: a certificate, those that it is signed by, and its private key, PEM, in one secret. */
+  certificateSecret: string;
 }
 
 export interface RedisListMetric {
-  /** host:port; a service of the cluster that publishes the port is named by its service name. */
+  /**
+   * host:port or rediss://host:port, several separated by commas; a service of the cluster that publishes the port is named
+   * by its service name.
+   */
   address: string;
   key: string;
   database: number;
   tls: boolean;
   auth?: SourceAuth | undefined;
-  target: ExternalTarget | undefined;
+  target:
+    | ExternalTarget
+    | undefined;
+  /** The name of a master: the addresses are those of Sentinels that know it. */
+  sentinel: string;
 }
 
 export interface RedisStreamMetric {
@@ -121,6 +132,7 @@ export interface RedisStreamMetric {
   tls: boolean;
   auth?: SourceAuth | undefined;
   target: ExternalTarget | undefined;
+  sentinel: string;
 }
 
 export interface NatsMetric {
@@ -943,7 +955,14 @@ export const ExternalTarget: MessageFns<ExternalTarget> = {
 };
 
 function createBaseSourceAuth(): SourceAuth {
-  return { username: "", passwordSecret: "", tokenSecret: "", caSecret: "" };
+  return {
+    username: "",
+    passwordSecret: "",
+    tokenSecret: "",
+    caSecret: "",
+    credentialsSecret: "",
+    certificateSecret: "",
+  };
 }
 
 export const SourceAuth: MessageFns<SourceAuth> = {
@@ -959,6 +978,12 @@ export const SourceAuth: MessageFns<SourceAuth> = {
     }
     if (message.caSecret !== "") {
       writer.uint32(34).string(message.caSecret);
+    }
+    if (message.credentialsSecret !== "") {
+      writer.uint32(42).string(message.credentialsSecret);
+    }
+    if (message.certificateSecret !== "") {
+      writer.uint32(50).string(message.certificateSecret);
     }
     return writer;
   },
@@ -1008,6 +1033,22 @@ export const SourceAuth: MessageFns<SourceAuth> = {
             message.caSecret = reader.string();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.credentialsSecret = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.certificateSecret = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1029,12 +1070,14 @@ export const SourceAuth: MessageFns<SourceAuth> = {
     message.passwordSecret = object.passwordSecret ?? "";
     message.tokenSecret = object.tokenSecret ?? "";
     message.caSecret = object.caSecret ?? "";
+    message.credentialsSecret = object.credentialsSecret ?? "";
+    message.certificateSecret = object.certificateSecret ?? "";
     return message;
   },
 };
 
 function createBaseRedisListMetric(): RedisListMetric {
-  return { address: "", key: "", database: 0, tls: false, auth: undefined, target: undefined };
+  return { address: "", key: "", database: 0, tls: false, auth: undefined, target: undefined, sentinel: "" };
 }
 
 export const RedisListMetric: MessageFns<RedisListMetric> = {
@@ -1056,6 +1099,9 @@ export const RedisListMetric: MessageFns<RedisListMetric> = {
     }
     if (message.target !== undefined) {
       ExternalTarget.encode(message.target, writer.uint32(50).fork()).join();
+    }
+    if (message.sentinel !== "") {
+      writer.uint32(58).string(message.sentinel);
     }
     return writer;
   },
@@ -1121,6 +1167,14 @@ export const RedisListMetric: MessageFns<RedisListMetric> = {
             message.target = ExternalTarget.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.sentinel = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1148,12 +1202,22 @@ export const RedisListMetric: MessageFns<RedisListMetric> = {
     message.target = (object.target !== undefined && object.target !== null)
       ? ExternalTarget.fromPartial(object.target)
       : undefined;
+    message.sentinel = object.sentinel ?? "";
     return message;
   },
 };
 
 function createBaseRedisStreamMetric(): RedisStreamMetric {
-  return { address: "", stream: "", group: "", database: 0, tls: false, auth: undefined, target: undefined };
+  return {
+    address: "",
+    stream: "",
+    group: "",
+    database: 0,
+    tls: false,
+    auth: undefined,
+    target: undefined,
+    sentinel: "",
+  };
 }
 
 export const RedisStreamMetric: MessageFns<RedisStreamMetric> = {
@@ -1178,6 +1242,9 @@ export const RedisStreamMetric: MessageFns<RedisStreamMetric> = {
     }
     if (message.target !== undefined) {
       ExternalTarget.encode(message.target, writer.uint32(58).fork()).join();
+    }
+    if (message.sentinel !== "") {
+      writer.uint32(66).string(message.sentinel);
     }
     return writer;
   },
@@ -1251,6 +1318,14 @@ export const RedisStreamMetric: MessageFns<RedisStreamMetric> = {
             message.target = ExternalTarget.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.sentinel = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1279,6 +1354,7 @@ export const RedisStreamMetric: MessageFns<RedisStreamMetric> = {
     message.target = (object.target !== undefined && object.target !== null)
       ? ExternalTarget.fromPartial(object.target)
       : undefined;
+    message.sentinel = object.sentinel ?? "";
     return message;
   },
 };

@@ -4,6 +4,7 @@ import {
   parseAddress,
   parseHttpUrl,
   parseNatsUrls,
+  parseRedisAddresses,
 } from '../../../../manager/autoscaler/sources/address.ts';
 
 const ADDRESSES: readonly [string, string, number][] = [
@@ -59,10 +60,22 @@ test('a URL with a password is refused: the message names the place for it and d
   for (const parse of [
     () => parseHttpUrl('http://me:hunter2@api/'),
     () => parseNatsUrls('nats://me:hunter2@nats:4222'),
+    () => parseRedisAddresses('rediss://:hunter2@redis'),
   ]) {
     const error = t.throws(parse, { code: 'invalid-argument' });
     t.regex(error.message, /secret/);
     t.notRegex(error.message, /hunter2/);
+  }
+});
+
+test('Redis servers are separated by commas; TLS where the scheme says it', (t) => {
+  t.deepEqual(parseRedisAddresses('a, redis://b:1,rediss://[::1]', 26_379), [
+    { host: 'a', port: 26_379, tls: false },
+    { host: 'b', port: 1, tls: false },
+    { host: '::1', port: 26_379, tls: true },
+  ]);
+  for (const text of ['http://a:1', 'redis://a:1/0', '', 'a,', 'nats://a']) {
+    t.throws(() => parseRedisAddresses(text), { code: 'invalid-argument' }, text);
   }
 });
 

@@ -3,14 +3,28 @@ import { credentialsOf, hiddenOf } from '../../../../manager/autoscaler/sources/
 import { redact } from '../../../../manager/autoscaler/sources/redact.ts';
 import { SourceAuth } from '../../../../shared/gen/shoal/v1/autoscale.ts';
 
-const SECRETS: Record<string, string> = { db: 'hunter2\n', token: 'abc\r\n', ca: 'PEM\n\n' };
+const SEED = `SU${'A'.repeat(56)}`;
+const SECRETS: Record<string, string> = {
+  db: 'hunter2\n',
+  token: 'abc\r\n',
+  ca: 'PEM\n\n',
+  creds: `-----BEGIN USER NKEY SEED-----\n${SEED}\n`,
+  pem: 'CERTIFICATE',
+};
 const secret = (name: string) => {
   const text = SECRETS[name];
   return text === undefined ? undefined : new TextEncoder().encode(text);
 };
 
 test('a source without credentials is given nothing', (t) => {
-  t.deepEqual(credentialsOf(undefined, secret), { username: '', password: '', token: '', ca: '' });
+  t.deepEqual(credentialsOf(undefined, secret), {
+    username: '',
+    password: '',
+    token: '',
+    ca: '',
+    credentials: '',
+    certificate: '',
+  });
 });
 
 test('secrets are read by name, without the line break that an editor leaves', (t) => {
@@ -19,10 +33,19 @@ test('secrets are read by name, without the line break that an editor leaves', (
     passwordSecret: 'db',
     tokenSecret: 'token',
     caSecret: 'ca',
+    credentialsSecret: 'creds',
+    certificateSecret: 'pem',
   });
   const credentials = credentialsOf(auth, secret);
-  t.deepEqual(credentials, { username: 'me', password: 'hunter2', token: 'abc', ca: 'PEM\n' });
-  t.deepEqual(hiddenOf(credentials), ['hunter2', 'abc']);
+  t.deepEqual(credentials, {
+    username: 'me',
+    password: 'hunter2',
+    token: 'abc',
+    ca: 'PEM\n',
+    credentials: `-----BEGIN USER NKEY SEED-----\n${SEED}`,
+    certificate: 'CERTIFICATE',
+  });
+  t.deepEqual(hiddenOf(credentials), ['hunter2', 'abc', SEED]);
 });
 
 test('a secret that does not exist is an error with its name, and not an empty password', (t) => {

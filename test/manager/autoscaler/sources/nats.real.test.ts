@@ -1,17 +1,48 @@
 // Against Debian's nats-server.
-import { readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { type NatsConnection as Client, connect } from '@nats-io/transport-node';
-import test from 'ava';
+import { type NatsConnection as Client, connect, nkeys } from '@nats-io/transport-node';
+import test, { type ExecutionContext } from 'ava';
 import { Connections } from '../../../../manager/autoscaler/sources/connections.ts';
 import { type NatsConnection, natsSource } from '../../../../manager/autoscaler/sources/io/nats.ts';
 import { NatsMetric } from '../../../../shared/gen/shoal/v1/autoscale.ts';
 import { freePort, soon, TestServer, testCertificate } from './support/servers.ts';
 import { FakeStore, failure, read } from './support/sources.ts';
 
+const { createAccount, createOperator, createUser } = nkeys;
+type KeyPair = ReturnType<typeof createUser>;
 type Fields = Parameters<typeof NatsMetric.fromPartial>[0];
+
+function seedOf(pair: KeyPair): string {
+  return new TextDecoder().decode(pair.getSeed());
+}
+
+/** A JWT of NATS: what `subject` is, signed by `issuer`. */
+function signed(issuer: KeyPair, subject: string, nats: object): string {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const claims = {
+    jti: 'test',
+    iat: 1_700_000_000,
+    iss: issuer.getPublicKey(),
+    sub: subject,
+    nats,
+  };
+  const text = `${part({ typ: 'JWT', alg: 'ed25519-nkey' })}.${part({ ...claims, name: 'test' })}`;
+  return `${text}.${Buffer.from(issuer.sign(Buffer.from(text))).toString('base64url')}`;
+}
+
+/** Options of a server with this in its file of settings. */
+function configured(t: Pick<ExecutionContext, 'teardown'>, text: string): string[] {
+  const dir = mkdtempSync(join(tmpdir(), 'shoal-source-'));
+  t.teardown(() => rmSync(dir, { recursive: true }));
+  const path = join(dir, 'nats.conf');
+  writeFileSync(path, text);
+  return ['-c', path];
+}
 
 class Bench {
   readonly server: TestServer;
@@ -216,4 +247,105 @@ test('with tls:// the name in the certificate counts; a server that has no TLS i
   t.regex(await at('nats://nats:4222', ''), /the server wants TLS: write tls:/);
   t.regex(await at('tls://other:4222', 'ca'), /altnames/);
   t.regex(await at(bench.url.replace('nats://', 'tls://'), 'ca'), /does not support 'tls'/);
+});
+
+test('a credentials file, or the seed of an nkey alone, is signed with', async (t) => {
+  const user = createUser();
+  const seed = new TextDecoder().decode(user.getSeed());
+  const config = `authorization { users = [ { nkey: ${user.getPublicKey()} } ] }`;
+  const bench = await Bench.start(...configured(t, config));
+  t.teardown(() => bench.stop());
+  const source = (credentialsSecret: string) => bench.source({ auth: { credentialsSecret } });
+  bench.store.secrets.set('nkey', `${seed}\n`).set('other', seedOf(createUser())).set('no', 'SUX');
+  t.regex(await failure(source('nkey')), /stream not found/, 'it was let in');
+  const refused = await failure(source('other'));
+  t.regex(refused, /authorization violation/i);
+  t.notRegex(refused, /SU[A-Z2-7]{20}/);
+  t.regex(await failure(source('no')), /is no credentials file of NATS and no seed of a user/);
+  t.regex(await failure(bench.source()), /authorization violation/i);
+});
+
+test('a credentials file of a user whom an account of an operator signed is let in', async (t) => {
+  const [operator, system, account, user] = [
+    createOperator(),
+    createAccount(),
+    createAccount(),
+    createUser(),
+  ];
+  const limits = { subs: -1, data: -1, payload: -1, imports: -1, exports: -1, wildcards: true };
+  const connections = { conn: -1, leaf: -1 };
+  const jetStream = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
+  const accountJwt = (of: KeyPair, more: object) =>
+    signed(operator, of.getPublicKey(), {
+      type: 'account',
+      version: 2,
+      limits: { ...limits, ...connections, ...more },
+    });
+  const operatorJwt = signed(operator, operator.getPublicKey(), { type: 'operator', version: 2 });
+  const userJwt = signed(account, user.getPublicKey(), {
+    type: 'user',
+    version: 2,
+    subs: -1,
+    data: -1,
+    payload: -1,
+  });
+  const config = `operator: ${operatorJwt}
+system_account: ${system.getPublicKey()}
+resolver: MEMORY
+resolver_preload: {
+  ${system.getPublicKey()}: ${accountJwt(system, {})}
+  ${account.getPublicKey()}: ${accountJwt(account, jetStream)}
+}`;
+  const bench = await Bench.start(...configured(t, config));
+  t.teardown(() => bench.stop());
+  const file = (jwt: string) => `-----BEGIN NATS USER JWT-----
+${jwt}
+------END NATS USER JWT------
+
+************************* IMPORTANT *************************
+NKEY Seed printed below can be used to sign and prove identity.
+
+-----BEGIN USER NKEY SEED-----
+${seedOf(user)}
+------END USER NKEY SEED------
+
+*************************************************************
+`;
+  bench.store.secrets
+    .set('creds', file(userJwt))
+    .set('expired', file(`${userJwt.slice(0, -3)}AAA`));
+  const source = (credentialsSecret: string) => bench.source({ auth: { credentialsSecret } });
+  t.regex(await failure(source('creds')), /stream not found/, 'it was let in');
+  t.regex(await failure(source('expired')), /authorization violation/i);
+});
+
+test('a certificate of this side is shown where the server asks for one', async (t) => {
+  const files = testCertificate('nats');
+  const tls = ['--tlsverify', '--tlscert', files.cert, '--tlskey', files.key];
+  const server = await TestServer.nats(...tls, '--tlscacert', files.ca);
+  t.teardown(async () => {
+    await server.remove();
+    rmSync(files.dir, { recursive: true });
+  });
+  const store = new FakeStore();
+  const pem = (...paths: string[]) => paths.map((path) => readFileSync(path, 'utf8')).join('');
+  store.secrets.set('ca', pem(files.ca)).set('both', pem(files.cert, files.key));
+  store.secrets.set('no-key', pem(files.cert));
+  store.publish('nats', 4222, server.port);
+  const at = (certificateSecret: string) =>
+    failure(
+      natsSource(
+        NatsMetric.fromPartial({
+          url: 'tls://nats:4222',
+          stream: 'JOBS',
+          consumer: 'workers',
+          auth: { caSecret: 'ca', certificateSecret },
+        }),
+        store.access(),
+        new Connections(),
+      ),
+    );
+  t.regex(await at('both'), /stream not found/);
+  t.notRegex(await at(''), /stream not found|it answered/);
+  t.regex(await at('no-key'), /no PEM certificate with its private key/);
 });

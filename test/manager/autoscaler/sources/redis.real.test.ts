@@ -254,6 +254,119 @@ test('with TLS the name in the certificate counts, whichever address is dialled'
   t.regex(await failure(at('redis:6379', 'no-ca')), /holds no PEM certificate/);
 });
 
+test('rediss:// is TLS; a certificate of this side is shown where the server asks for one', async (t) => {
+  const files = testCertificate('redis');
+  const tls = ['--tls-cert-file', files.cert, '--tls-key-file', files.key];
+  const server = await TestServer.redis(
+    ...['--port', '0', '--tls-port', 'PORT', '--tls-auth-clients', 'yes', ...tls],
+    ...['--tls-ca-cert-file', files.ca],
+  );
+  t.teardown(async () => {
+    await server.remove();
+    rmSync(files.dir, { recursive: true });
+  });
+  const store = new FakeStore();
+  const pem = (...paths: string[]) => paths.map((path) => readFileSync(path, 'utf8')).join('');
+  store.secrets.set('ca', pem(files.ca)).set('both', pem(files.cert, files.key));
+  store.publish('redis', 6379, server.port);
+  const at = (address: string, certificateSecret: string) =>
+    redisSource(
+      RedisListMetric.fromPartial({
+        address,
+        key: 'jobs',
+        auth: { caSecret: 'ca', certificateSecret },
+      }),
+      store.access(),
+      new Connections(),
+    );
+  t.is(await read(at('rediss://redis:6379', 'both')), 0);
+  t.is(await read(at('redis:6379', 'both')), 0, 'roots are for TLS and nothing else');
+  t.notRegex(await failure(at('rediss://redis', '')), /it answered/);
+});
+
+test('of several addresses the next one is tried after a failure', async (t) => {
+  const bench = await Bench.start();
+  t.teardown(() => bench.stop());
+  const source = bench.list({
+    address: `127.0.0.1:${await freePort()},redis://127.0.0.1:${bench.server.port}`,
+  });
+  t.regex(await failure(source), /ECONNREFUSED/);
+  t.is(await read(source), 0);
+});
+
+test('in a cluster the node that has the key is asked, whichever is named', async (t) => {
+  const nodes = await Promise.all([
+    TestServer.clusterNode(0, 8_191),
+    TestServer.clusterNode(8_192, 16_383),
+  ]);
+  t.teardown(async () => {
+    await Promise.all(nodes.map((node) => node.remove()));
+  });
+  const [one, two] = nodes;
+  const clients = nodes.map(({ port }) => new Redis({ port, protocol: 2 }));
+  for (const client of clients) client.on('error', () => undefined); // one is killed
+  const [first, second] = clients;
+  if (one === undefined || two === undefined || !first || !second)
+    throw new Error('two are asked for');
+  t.teardown(() => {
+    for (const client of clients) client.disconnect();
+  });
+  const [, bus] = /@(\d+)/.exec(String(await second.cluster('NODES'))) ?? [];
+  await first.call('CLUSTER', 'MEET', '127.0.0.1', two.port, bus ?? '');
+  await soon(async () =>
+    (await Promise.all(clients.map((client) => client.cluster('INFO')))).every((info) =>
+      String(info).includes('cluster_state:ok'),
+    ),
+  );
+  // Slot 12182, which the second node has.
+  await second.rpush('foo', 'a', 'b', 'c');
+  const store = new FakeStore();
+  const connections = new Connections<RedisConnection>();
+  const at = (address: string) =>
+    redisSource(RedisListMetric.fromPartial({ address, key: 'foo' }), store.access(), connections);
+  const source = at(`127.0.0.1:${one.port}`);
+  t.is(await read(source), 3);
+  t.is(await read(source), 3);
+  t.is(await read(at(`127.0.0.1:${two.port}`)), 3);
+  t.is(connections.size, 1, 'the node that has the key is known after the first time');
+  await two.kill();
+  t.regex(await failure(source), /[Cc]onnection is closed|ECONNREFUSED/);
+  await two.start();
+  await soon(async () => (await failure(source)) === 'it answered 3');
+});
+
+test('a Sentinel tells where the master is, and is asked again when that one is lost', async (t) => {
+  const [master, other] = await Promise.all([
+    TestServer.redis('--requirepass', 'pw'),
+    TestServer.redis('--requirepass', 'pw'),
+  ]);
+  const [watching, guarded] = await Promise.all([
+    TestServer.sentinel('jobs-db', master),
+    TestServer.sentinel('jobs-db', other, 'pw'),
+  ]);
+  t.teardown(async () => {
+    await Promise.all([master, other, watching, guarded].map((server) => server.remove()));
+  });
+  const store = new FakeStore();
+  store.secrets.set('db', 'pw');
+  const at = (fields: { address: string; sentinel: string }) =>
+    redisSource(
+      RedisListMetric.fromPartial({ key: 'jobs', auth: { passwordSecret: 'db' }, ...fields }),
+      store.access(),
+      new Connections(),
+    );
+  const both = `127.0.0.1:${watching.port},127.0.0.1:${guarded.port}`;
+  const source = at({ address: both, sentinel: 'jobs-db' });
+  const client = new Redis({ port: other.port, password: 'pw', protocol: 2 });
+  t.teardown(() => client.disconnect());
+  await client.rpush('jobs', 'a');
+  t.is(await read(source), 0);
+  await master.kill();
+  t.notRegex(await failure(source), /it answered/);
+  t.is(await read(source), 1, 'the next Sentinel is one with a password, and knows another master');
+  t.regex(await failure(at({ address: both, sentinel: 'none' })), /knows no master none/);
+});
+
 test('a service that publishes its port is reached through this host; one that does not, is said to', async (t) => {
   const bench = await Bench.start();
   t.teardown(() => bench.stop());

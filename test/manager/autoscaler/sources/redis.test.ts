@@ -4,6 +4,8 @@ import {
   backlogOf,
   COUNT_AT_MOST,
   elementsOf,
+  masterOf,
+  movedTo,
   type RedisCall,
 } from '../../../../manager/autoscaler/sources/redis.ts';
 
@@ -111,3 +113,18 @@ for (const [title, replies] of [
     await t.throwsAsync(ask, { message: /is not one of Redis/ });
   });
 }
+
+test('a node of a cluster says where a key is; other errors say nothing of it', (t) => {
+  t.deepEqual(movedTo('MOVED 3999 127.0.0.1:6381'), { host: '127.0.0.1', port: 6381 });
+  t.deepEqual(movedTo('MOVED 3999 ::1:6381'), { host: '::1', port: 6381 });
+  t.deepEqual(movedTo('MOVED 3999 :6381'), { host: '', port: 6381 }, 'it does not know its own');
+  t.is(movedTo('ASK 3999 127.0.0.1:6381'), undefined);
+  t.is(movedTo('CLUSTERDOWN Hash slot not served'), undefined);
+});
+
+test('a Sentinel that knows no such master, or is none, is an error', async (t) => {
+  const { call } = server({ SENTINEL: ['10.0.0.1', '6379'] });
+  t.deepEqual(await masterOf(call, 'db'), { host: '10.0.0.1', port: 6379 });
+  await t.throwsAsync(masterOf(server({ SENTINEL: null }).call, 'db'), { message: /no master db/ });
+  await t.throwsAsync(masterOf(server({ SENTINEL: 'OK' }).call, 'db'), { message: /not one of/ });
+});

@@ -43,6 +43,7 @@ export const list = (perReplica: number, activation = 0, key = 'jobs'): Autoscal
       key,
       database: 0,
       tls: false,
+      sentinel: '',
       target: { perReplica, activation },
     },
   },

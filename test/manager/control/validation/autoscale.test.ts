@@ -122,6 +122,10 @@ const REFUSED: [Autoscale, RegExp, Spec?][] = [
   ],
   [{ max: 5, metrics: [list({ address: '' })] }, /\.RedisList\.Address is missing$/],
   [{ max: 5, metrics: [list({ address: 'a b' })] }, /\.RedisList\.Address is wrong: .*host:port/],
+  [
+    { max: 5, metrics: [list({ auth: { credentialsSecret: 'nats' } })] },
+    /\.RedisList\.Auth\.CredentialsSecret is for NATS/,
+  ],
   [{ max: 5, metrics: [list({ key: '' })] }, /\.RedisList\.Key is missing$/],
   [{ max: 5, metrics: [list({ target: {} })] }, /\.RedisList\.PerReplica must be above 0, not 0$/],
   [

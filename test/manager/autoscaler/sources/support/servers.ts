@@ -64,6 +64,32 @@ export class TestServer {
     return await TestServer.#started('redis-server', port, dir, [...where, ...own, ...filled]);
   }
 
+  /** A node that has these slots of a cluster. */
+  static async clusterNode(from: number, to: number): Promise<TestServer> {
+    const bus = ['--cluster-enabled', 'yes', '--cluster-port', String(await freePort())];
+    const node = await TestServer.redis(...bus);
+    execFileSync('redis-cli', [
+      '-p',
+      `${node.port}`,
+      'CLUSTER',
+      'ADDSLOTSRANGE',
+      `${from}`,
+      `${to}`,
+    ]);
+    return node;
+  }
+
+  /** A Sentinel that watches one master. */
+  static async sentinel(name: string, master: TestServer, password = ''): Promise<TestServer> {
+    const [port, dir] = [await freePort(), folder()];
+    const file = join(dir, 'sentinel.conf');
+    const lines = [`port ${port}`, 'bind 127.0.0.1', `dir ${dir}`];
+    if (password !== '') lines.push(`requirepass ${password}`);
+    lines.push(`sentinel monitor ${name} 127.0.0.1 ${master.port} 1`);
+    writeFileSync(file, `${lines.join('\n')}\n`);
+    return await TestServer.#started('redis-server', port, dir, [file, '--sentinel']);
+  }
+
   static async nats(...options: readonly string[]): Promise<TestServer> {
     const [port, dir] = [await freePort(), folder()];
     const own = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', dir];
