@@ -1,6 +1,12 @@
 import { ShoalError } from '../../shared/errors.ts';
 import type { Network, PortConfig } from '../../shared/gen/shoal/v1/objects.ts';
-import { cidrContains, formatIp, parseCidr, parseIp } from '../../shared/model/cidr.ts';
+import {
+  cidrContains,
+  formatIp,
+  parseCidr,
+  parseIp,
+  withoutPrefix,
+} from '../../shared/model/cidr.ts';
 import { networkMtu, subnetsOf } from './facts.ts';
 import {
   CONTAINER_GATEWAY,
@@ -79,7 +85,7 @@ export function planContainer(
       throw new ShoalError('failed-precondition', `network ${networkId} is not known on this host`);
     }
     refuseEncrypted(network);
-    const address = cidr.split('/')[0] ?? '';
+    const address = withoutPrefix(cidr);
     if (parseIp(address)?.family !== 4) {
       throw new ShoalError(
         'failed-precondition',

@@ -1,5 +1,6 @@
 import { ShoalError } from '../../shared/errors.ts';
 import type { Config, ContainerSpec, Secret, Task } from '../../shared/gen/shoal/v1/objects.ts';
+import { withoutPrefix } from '../../shared/model/cidr.ts';
 import { taskName } from '../../shared/model/task-name.ts';
 import { nsToMs } from '../../shared/model/units.ts';
 import type { Image } from '../image/types.ts';
@@ -305,7 +306,7 @@ function resolvConf(spec: ContainerSpec, wiring: Wiring | undefined): string {
 function hostsFile(spec: ContainerSpec, hostname: string, wiring: Wiring | undefined): string {
   const own = (wiring?.interfaces ?? [])
     .slice(0, 1)
-    .map((link) => `${link.address.split('/')[0]}\t${hostname}`);
+    .map((link) => `${withoutPrefix(link.address)}\t${hostname}`);
   return [
     '127.0.0.1\tlocalhost',
     '::1\tlocalhost ip6-localhost ip6-loopback',

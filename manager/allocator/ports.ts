@@ -1,4 +1,5 @@
 import type { PortConfig } from '../../shared/gen/shoal/v1/objects.ts';
+import { portKey } from '../../shared/model/port-key.ts';
 
 /** Where ingress ports without a published number come from: Swarm's range. */
 export const FIRST_DYNAMIC_PORT = 30_000;
@@ -74,8 +75,4 @@ export class PortRegistry {
     }
     return undefined;
   }
-}
-
-function portKey(port: PortConfig): string {
-  return `${port.protocol || 'tcp'}/${port.publishedPort}`;
 }

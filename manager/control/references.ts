@@ -9,9 +9,9 @@ import type {
 } from '../../shared/gen/shoal/v1/objects.ts';
 import { metricName } from '../../shared/model/autoscale.ts';
 import { effectiveAutoscale } from '../../shared/model/autoscale-labels.ts';
+import { portKey } from '../../shared/model/port-key.ts';
 import type { ReadView } from '../store/types.ts';
 import { invalid, precondition, unimplemented } from './refuse.ts';
-import { portKey } from './validation/endpoint.ts';
 
 /**
  * The spec with every reference resolved against the cluster: networks to ids, secrets and configs

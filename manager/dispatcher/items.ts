@@ -13,7 +13,9 @@ import {
   type Task,
   TaskState,
 } from '../../shared/gen/shoal/v1/objects.ts';
+import { withoutPrefix } from '../../shared/model/cidr.ts';
 import { sameValue } from '../../shared/model/equal.ts';
+import { taskName } from '../../shared/model/task-name.ts';
 import { isTerminal, isWanted } from '../../shared/model/task-state.ts';
 import { holdsConnections } from '../autoscaler/scaling.ts';
 
@@ -115,12 +117,6 @@ export function endpointOf(task: Task, networkId: string, onlineNode: boolean) {
   return endpoint;
 }
 
-/** Swarm's task names: the slot, or for global services the node. */
-function taskName(task: Task): string {
-  const place = task.slot === 0 ? task.nodeId : String(task.slot);
-  return `${task.serviceName}.${place}.${task.id}`;
-}
-
 /** The service's face on one network; undefined when it has none there. */
 export function vipOf(service: Service, network: Network): ServiceVip | undefined {
   const vip = service.endpoint?.virtualIps.find((each) => each.networkId === network.id);
@@ -161,11 +157,6 @@ export function hostOf(node: Node): Host | undefined {
 /** Unallocated ports (0) wait until they have a number. */
 function isIngressPort(port: PortConfig): boolean {
   return port.publishMode !== 'host' && port.publishedPort !== 0;
-}
-
-function withoutPrefix(cidr: string): string {
-  const slash = cidr.indexOf('/');
-  return slash < 0 ? cidr : cidr.slice(0, slash);
 }
 
 export type Item = NonNullable<AssignmentItem['item']>;

@@ -1,11 +1,5 @@
-import type {
-  Node,
-  PortConfig,
-  Service,
-  Task,
-  TaskSpec,
-} from '../../shared/gen/shoal/v1/objects.ts';
-import { sameTaskSpec } from '../../shared/model/spec-change.ts';
+import type { Node, Service, Task, TaskSpec } from '../../shared/gen/shoal/v1/objects.ts';
+import { sameTaskSpec, taskPortsKey } from '../../shared/model/spec-change.ts';
 import { meets } from './nodes.ts';
 
 /** How a task's spec differs from its service's. */
@@ -28,11 +22,11 @@ export class DirtyCheck {
 
   constructor(service: Service) {
     this.#service = service;
-    this.#ports = portsKey(service.spec?.endpoint?.ports ?? []);
+    this.#ports = taskPortsKey(service.spec?.endpoint?.ports ?? []);
   }
 
   isDirty(task: Task, node: Node | undefined): boolean {
-    if (portsKey(task.ports) !== this.#ports) return true;
+    if (taskPortsKey(task.ports) !== this.#ports) return true;
     if (task.specVersion === this.#service.specVersion) return false;
     const difference = this.#differenceOf(task.spec);
     if (difference !== 'constraints') return difference === 'other';
@@ -66,18 +60,3 @@ function compare(spec: TaskSpec, wanted: TaskSpec): Difference {
 }
 
 const emptyPlacement = { constraints: [], spreadOver: [], maxReplicasPerNode: 0, platforms: [] };
-
-const NO_PORTS = 'false:';
-
-/**
- * What of the ports concerns a task itself: those bound on its host, and whether it needs the
- * ingress network at all. Which number the cluster publishes concerns the data plane only.
- */
-function portsKey(ports: readonly PortConfig[]): string {
-  if (ports.length === 0) return NO_PORTS;
-  const host = ports
-    .filter((port) => port.publishMode === 'host')
-    .map((port) => `${port.protocol || 'tcp'}/${port.publishedPort}/${port.targetPort}`);
-  const ingress = ports.some((port) => port.publishMode !== 'host');
-  return `${ingress}:${host.sort().join()}`;
-}

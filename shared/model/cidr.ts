@@ -31,6 +31,12 @@ export function parseCidr(text: string): Cidr | undefined {
   return { family: ip.family, prefix, base: maskBase(ip, prefix), address: ip.value };
 }
 
+/** `10.1.2.3` of `10.1.2.3/24`. */
+export function withoutPrefix(cidr: string): string {
+  const slash = cidr.indexOf('/');
+  return slash < 0 ? cidr : cidr.slice(0, slash);
+}
+
 export function cidrContains(cidr: Cidr, ip: IpAddress): boolean {
   return cidr.family === ip.family && maskBase(ip, cidr.prefix) === cidr.base;
 }

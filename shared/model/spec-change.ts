@@ -34,11 +34,14 @@ export function isUpToDate(task: Task, service: Service): boolean {
   return sameTaskSpec(withoutConstraints(own), withoutConstraints(wanted));
 }
 
+const NO_PORTS = 'false:';
+
 /**
  * What of the ports concerns a task itself: those bound on its host, and whether it needs the
  * ingress network at all. Which number the cluster publishes concerns the data plane only.
  */
 export function taskPortsKey(ports: readonly PortConfig[]): string {
+  if (ports.length === 0) return NO_PORTS;
   const bound = ports
     .filter(({ publishMode }) => publishMode === 'host')
     .map((port) => `${port.protocol || 'tcp'}/${port.publishedPort}/${port.targetPort}`);

@@ -1,4 +1,5 @@
 import type { Node, Service, Task } from '../../../shared/gen/shoal/v1/objects.ts';
+import { withoutPrefix } from '../../../shared/model/cidr.ts';
 import { taskName } from '../../../shared/model/task-name.ts';
 
 /** Everything that is needed to show who is on a network, whichever host asks. */
@@ -39,8 +40,4 @@ export function networkServicesJson(networkId: string, { services, tasks, nodes 
     return hosts.has(address) ? [{ Name: node.id.slice(0, 12), IP: address }] : [];
   });
   return { Peers: peers, Services: Object.fromEntries(shown) };
-}
-
-function withoutPrefix(cidr: string): string {
-  return cidr.split('/')[0] ?? '';
 }

@@ -1,4 +1,5 @@
 import type { EndpointSpec, PortConfig } from '../../../shared/gen/shoal/v1/objects.ts';
+import { portKey } from '../../../shared/model/port-key.ts';
 import { invalid } from '../refuse.ts';
 
 const PROTOCOLS = ['tcp', 'udp', 'sctp'];
@@ -40,11 +41,6 @@ export function checkEndpoint(endpoint: EndpointSpec | undefined): void {
     }
     published.add(key);
   }
-}
-
-/** Two ports with the same key cannot both be published. */
-export function portKey(port: PortConfig): string {
-  return `${port.protocol || 'tcp'}/${port.publishedPort}`;
 }
 
 function checkPort({ protocol, targetPort, publishedPort, publishMode }: PortConfig): void {
