@@ -1,18 +1,19 @@
 /**
  * Writes the sources without their types to a folder: strip.ts FOLDER. The daemons start from that copy
- * (load.ts says why); paths and line numbers stay those of the sources.
+ * (load.ts says why), nor comments; paths and line numbers stay those of the sources.
  */
 import { globSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compact } from './compact.ts';
 
 const [, , folder] = process.argv;
 if (folder === undefined) throw new Error('usage: strip.ts FOLDER');
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 function write(source: string, target: string): void {
-  const text = stripTypeScriptTypes(readFileSync(join(root, source), 'utf8'));
+  const text = compact(stripTypeScriptTypes(readFileSync(join(root, source), 'utf8')));
   mkdirSync(dirname(target), { recursive: true });
   // Others may be starting from the file that is there.
   writeFileSync(`${target}.new`, text);

@@ -12,7 +12,7 @@ const STRIPPER = 'NativeModule internal/deps/amaro/dist/index';
 function checkout(t: ExecutionContext, sources: Readonly<Record<string, string>>) {
   const root = mkdtempSync(join(tmpdir(), 'shoal-strip-'));
   t.teardown(() => rmSync(root, { recursive: true, force: true }));
-  for (const name of ['strip.ts', 'load.ts'])
+  for (const name of ['strip.ts', 'compact.ts', 'load.ts'])
     cpSync(join(DEPLOY, name), join(root, 'deploy', name));
   writeFileSync(join(root, 'package.json'), '{"type":"module"}');
   for (const [name, text] of Object.entries(sources)) {
