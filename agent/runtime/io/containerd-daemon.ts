@@ -54,8 +54,12 @@ export function containerdCommand(paths: ContainerdPaths): {
   renameSync(`${config}.new`, config);
   return {
     argv: ['containerd', '--config', config],
-    // The shim finds runc, and containerd the shim, through PATH; Debian has runc in /usr/sbin.
-    env: { PATH: `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/local/sbin:/usr/sbin:/sbin` },
+    env: {
+      // The shim finds runc, and containerd the shim, through PATH; Debian has runc in /usr/sbin.
+      PATH: `${process.env.PATH ?? '/usr/bin:/bin'}:/usr/local/sbin:/usr/sbin:/sbin`,
+      // As its shims have it: 1.8 MiB less after an image's import, 2.8 with 50 containers.
+      GOGC: process.env.GOGC ?? '40',
+    },
   };
 }
 
