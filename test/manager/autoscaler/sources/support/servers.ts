@@ -64,19 +64,10 @@ export class TestServer {
     return await TestServer.#started('redis-server', port, dir, [...where, ...own, ...filled]);
   }
 
-  /** A node that has these slots of a cluster. */
-  static async clusterNode(from: number, to: number): Promise<TestServer> {
+  /** A node of a cluster, which has no slots yet. */
+  static async clusterNode(): Promise<TestServer> {
     const bus = ['--cluster-enabled', 'yes', '--cluster-port', String(await freePort())];
-    const node = await TestServer.redis(...bus);
-    execFileSync('redis-cli', [
-      '-p',
-      `${node.port}`,
-      'CLUSTER',
-      'ADDSLOTSRANGE',
-      `${from}`,
-      `${to}`,
-    ]);
-    return node;
+    return await TestServer.redis(...bus);
   }
 
   /** A Sentinel that watches one master. */
