@@ -6,15 +6,10 @@ import { meets } from './nodes.ts';
 type Difference = 'none' | 'constraints' | 'other';
 
 /**
- * Whether a task is not what its service asks for now and has to be replaced. `node` is the one it
- * runs on. A change of nothing but placement constraints leaves tasks alone whose node meets them;
- * new registry credentials concern the next pull only.
+ * Whether tasks are not what their service asks for now and have to be replaced. `node` is the one that a
+ * task runs on. A change of nothing but placement constraints leaves tasks alone whose node meets them; new
+ * registry credentials concern the next pull only. Specs that are one object are compared once.
  */
-export function isTaskDirty(task: Task, service: Service, node: Node | undefined): boolean {
-  return new DirtyCheck(service).isDirty(task, node);
-}
-
-/** The same for many tasks of one service: specs that are one object are compared once. */
 export class DirtyCheck {
   readonly #service: Service;
   readonly #differences = new Map<TaskSpec, Difference>();

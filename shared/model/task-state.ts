@@ -19,16 +19,10 @@ const NAMES: readonly (readonly [TaskState, string])[] = [
 ];
 
 const WORD_OF = new Map<number, string>(NAMES);
-const STATE_OF = new Map(NAMES.map(([state, word]) => [word, state]));
 
 /** Docker's lower case word; a number that this version does not know is shown as it is. */
 export function taskStateName(state: TaskState): string {
   return WORD_OF.get(state) ?? String(state);
-}
-
-/** The state of Docker's lower case word, or undefined. */
-export function parseTaskState(word: string): TaskState | undefined {
-  return STATE_OF.get(word);
 }
 
 /** Past RUNNING: the task's process is gone, or never was, and will not come back. */

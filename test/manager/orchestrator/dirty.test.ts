@@ -1,5 +1,5 @@
 import test from 'ava';
-import { isTaskDirty } from '../../../manager/orchestrator/dirty.ts';
+import { DirtyCheck } from '../../../manager/orchestrator/dirty.ts';
 import type { Service } from '../../../shared/gen/shoal/v1/objects.ts';
 import { nodeFixture, serviceFixture, taskOf, taskSpecFixture } from '../../support/objects.ts';
 
@@ -26,7 +26,7 @@ function dirtyAfter(
     ...serviceFixture({ specVersion: 2, spec: { task: taskSpecFixture(to), endpoint } }),
     id: before.id,
   };
-  return isTaskDirty(task, after as Service, node);
+  return new DirtyCheck(after as Service).isDirty(task, node);
 }
 
 const cases: [title: string, from: Spec, to: Spec, expected: boolean][] = [
@@ -83,9 +83,8 @@ test('a task is replaced when its host-mode ports change, not when other publish
 test('a task of the same version is kept', (t) => {
   const service = serviceFixture({ specVersion: 3 });
   t.false(
-    isTaskDirty(
+    new DirtyCheck(service).isDirty(
       { ...taskOf(service), spec: taskSpecFixture({ forceUpdate: 9 }) },
-      service,
       undefined,
     ),
   );

@@ -11,7 +11,7 @@ import { fetchRootCertificate } from '../../../shared/pki/io/fetch-root.ts';
 import { createRootCa, rootDigest } from '../../../shared/pki/io/x509.ts';
 import { formatJoinToken, newJoinSecret } from '../../../shared/pki/join-token.ts';
 import type { CertificateRole } from '../../../shared/pki/roles.ts';
-import { requireManager, requireNode } from '../../../shared/rpc/caller.ts';
+import type { Caller } from '../../../shared/rpc/caller.ts';
 import {
   bidiStream,
   clientStream,
@@ -65,6 +65,14 @@ function identityOf(
   return { ...identity, rootsPem: roots ?? issuer.certificatePem };
 }
 
+/** The rules of the managers are their own (manager/rpc/authorisation.ts); this is what they judge by. */
+function admit(caller: Caller | undefined, ...roles: readonly CertificateRole[]): void {
+  if (caller === undefined) throw new ShoalError('unauthenticated', 'no certificate');
+  if (caller.clusterId !== CLUSTER || !roles.includes(caller.role)) {
+    throw new ShoalError('permission-denied', `not for a ${caller.role} of ${caller.clusterId}`);
+  }
+}
+
 type Seen = { produced: number; aborted: number; ended: number; hanging: (() => void)[] };
 type Context = { rpc: RpcServer; port: number; folder: string; seen: Seen; holder: IdentityHolder };
 const test = anyTest as TestFn<Context>;
@@ -76,7 +84,7 @@ test.beforeEach(async (t) => {
   rpc.serve(Echo, {
     whoAmI: handleUnary((_request, { caller }) => JSON.stringify(caller ?? null)),
     command: handleUnary((request, { caller }) => {
-      requireManager(caller, CLUSTER);
+      admit(caller, 'manager');
       return request;
     }),
     fail: handleUnary((request) => {
@@ -104,7 +112,7 @@ test.beforeEach(async (t) => {
     }),
     mirror: handleBidi(async function* (requests, { caller, signal }) {
       signal.addEventListener('abort', () => seen.aborted++);
-      requireNode(caller, CLUSTER);
+      admit(caller, 'manager', 'worker');
       for await (const request of requests) {
         if (request === 'stop') return;
         yield request.toUpperCase();
