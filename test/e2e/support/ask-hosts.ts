@@ -23,9 +23,12 @@ export function askHosts(
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
   const said = text(child.stdout);
+  // From now on: one that ended early is not waited for.
+  const ended = once(child, 'exit');
+  child.stdin.on('error', () => undefined);
   return async () => {
     child.stdin.end();
-    await once(child, 'exit');
+    await ended;
     return JSON.parse(await said);
   };
 }
