@@ -45,9 +45,7 @@ export type Wanted = Readonly<{
 export function want(question: Question): Wanted {
   const { limits, replicas, nowMs } = question;
   if (replicas === 0 && limits.min === 0) return atNone(question);
-  const by = limits.schedule
-    ? ` (schedule ${limits.schedule.cron} until ${dayAndClock(limits.schedule.untilMs, nowMs)})`
-    : '';
+  const by = bySchedule(limits, nowMs);
   if (replicas > limits.max) {
     const message = `the most is ${tasks(limits.max)}${by}: ${replicas} -> ${limits.max}`;
     return { ...unchanged(question), to: limits.max, reason: 'above-max', message };
@@ -214,10 +212,11 @@ function steady({ rules, replicas }: Question, best: Best | undefined, load: str
 
 function atLimit(question: Question, to: number, proposed: number, load: string): Verdict {
   const { limits, rules, nowMs } = question;
+  const by = bySchedule(limits, nowMs);
   if (proposed > to) {
     return {
       reason: 'at-max',
-      message: `at the most of ${tasks(limits.max)}: ${load} asks for ${proposed}`,
+      message: `at the most of ${tasks(limits.max)}${by}: ${load} asks for ${proposed}`,
     };
   }
   if (limits.min === 0) {
@@ -228,8 +227,15 @@ function atLimit(question: Question, to: number, proposed: number, load: string)
   }
   return {
     reason: 'at-min',
-    message: `at the least of ${tasks(limits.min)}: ${load} asks for ${proposed}`,
+    message: `at the least of ${tasks(limits.min)}${by}: ${load} asks for ${proposed}`,
   };
+}
+
+/** What a schedule has to do with the limits in force. */
+function bySchedule({ schedule }: Limits, nowMs: number): string {
+  return schedule === undefined
+    ? ''
+    : ` (schedule ${schedule.cron} until ${dayAndClock(schedule.untilMs, nowMs)})`;
 }
 
 type Best = Readonly<{ read: Read; replicas: number; window: 'stable' | 'fast' }>;

@@ -427,6 +427,28 @@ const ROWS: readonly [string, Ask, Answer][] = [
     { to: 5, reason: 'below-min', says: /schedule 0 13 \* \* \* until 15:00:00/ },
   ],
   [
+    'the least of a schedule is told as such',
+    {
+      spec: { schedules: [at('0 13 * * *', 2, 5)], metrics: [list(5)] },
+      replicas: 5,
+      metrics: [0],
+    },
+    {
+      to: 5,
+      reason: 'at-min',
+      says: /^at the least of 5 tasks \(schedule 0 13 \* \* \* until 15:00:00\): /,
+    },
+  ],
+  [
+    'the most of a schedule is told as such',
+    {
+      spec: { schedules: [at('0 13 * * *', 2, 1, 3)], metrics: [list(5)] },
+      replicas: 3,
+      metrics: [40],
+    },
+    { to: 3, reason: 'at-max', says: /^at the most of 3 tasks \(schedule / },
+  ],
+  [
     'a schedule that is over does not',
     {
       spec: { schedules: [at('0 13 * * *', 1, 5)], metrics: [list(5)] },
