@@ -80,10 +80,21 @@ export function topText(states: readonly AutoscalingJson[]): string {
         reading?.Value === undefined
           ? ''
           : bar(reading.Value / (reading.Target * sharedBy(reading, state))),
-        `${state.Last?.Reason ?? 'no decision yet'}${state.SetByHand ? ' (set by hand)' : ''}`,
+        `${state.Last?.Reason ?? 'no decision yet'}${remark(state)}`,
       ];
     });
   return table(['SERVICE', 'READY', 'RANGE', 'LOAD', 'OF TARGET', 'REASON'], rows);
+}
+
+/** What the reason of a decision does not say: that nothing comes of it. */
+function remark({
+  SetByHand: isByHand,
+  Effective: effective,
+  Last: last,
+}: AutoscalingJson): string {
+  if (isByHand) return ' (set by hand)';
+  const isTold = effective?.mode === 'recommend' && last !== undefined && last.To !== last.From;
+  return isTold ? ` (recommends ${last.To})` : '';
 }
 
 // ---- parts ----------------------------------------------------------------------------------

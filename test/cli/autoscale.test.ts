@@ -239,6 +239,13 @@ test('topText() shows a queue against what all replicas are for, and cuts a long
   t.regex(topText([at(unread)]), /redis-list jobs: nosuchhost:6391: no an… /);
 });
 
+test('topText() says what is only recommended', (t) => {
+  const told = { ...STATE, Effective: { ...STATE.Effective, mode: 'recommend' } };
+  t.regex(topText([told]), /above-target \(recommends 4\)\n$/);
+  const steady = { ...told, Last: { ...LAST, To: LAST.From } };
+  t.regex(topText([steady]), /above-target\n$/);
+});
+
 test('screenText() says how many lines do not fit', (t) => {
   t.is(screenText('a\nb\nc\n', 3, 10), 'a\nb\nc');
   t.is(screenText('a\nb\nc\nd\n', 3, 10), 'a\nb\n... 2 more');
