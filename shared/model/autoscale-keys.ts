@@ -113,6 +113,13 @@ export function hasLeaf(kind: SourceKey, leaf: string): boolean {
   return Object.hasOwn(SOURCES[kind], leaf) || Object.hasOwn(COMMON_LEAVES, leaf);
 }
 
+/** Whether there may be settings of this key or below it: `up`, `redis-list.mails`. */
+export function isKnownPrefix(prefix: string): boolean {
+  const [kind = ''] = prefix.split('.', 1);
+  if (isSource(kind) || kind === 'schedule') return true;
+  return [...SCALARS].some((key) => key === prefix || key.startsWith(`${prefix}.`));
+}
+
 /** Every key that could stand where `key` stands: names are the operator's, and kept. */
 export function knownNear(key: string): string[] {
   const parts = key.split('.');

@@ -2,6 +2,7 @@ import { isShoalError, ShoalError } from '../../../shared/errors.ts';
 import type { AutoscaleSpec } from '../../../shared/gen/shoal/v1/autoscale.ts';
 import type { Service } from '../../../shared/gen/shoal/v1/objects.ts';
 import { changedSettings } from '../../../shared/model/autoscale-change.ts';
+import { isKnownPrefix } from '../../../shared/model/autoscale-keys.ts';
 import { parseAutoscaleLabels } from '../../../shared/model/autoscale-labels.ts';
 import { parseSettings } from '../../../shared/model/autoscale-settings.ts';
 import { settingsOf } from '../../../shared/model/autoscale-settings-of.ts';
@@ -95,6 +96,13 @@ function withChanges(
 ): AutoscaleSpec | undefined {
   // Nothing is said any more: what labels say holds again.
   if (unset.includes('*') && Object.keys(set).length === 0) return undefined;
+  const unknown = unset.find((key) => key !== '*' && !isKnownPrefix(key));
+  if (unknown !== undefined) {
+    throw new ShoalError(
+      'invalid-argument',
+      `autoscale: ${unknown} is unknown: it cannot be unset`,
+    );
+  }
   const labels = parseAutoscaleLabels(spec?.labels ?? {});
   const now = spec?.autoscale ?? (labels?.ok === true ? labels.spec : undefined);
   if (now !== undefined && !unset.includes('*')) checkInSettings(now);

@@ -137,6 +137,10 @@ test.serial(
     const wrong = await set({ cpuu: '70%', max: 'x' });
     t.is(wrong.status, 400);
     t.regex(wrong.json.message ?? '', /cpuu is unknown: did you mean cpu\?; max "x" is not right/);
+    const unknown = await set({}, ['cpuu']);
+    t.is(unknown.status, 400);
+    t.regex(unknown.json.message ?? '', /cpuu is unknown: it cannot be unset/);
+    t.is((await set({}, ['up', 'fast', 'redis-list.mails', 'memory'])).status, 200);
     t.is((await send('POST', '/services/set/autoscale', {})).status, 400);
     t.is((await send('POST', '/services/set/autoscale', { Autoscale: null })).status, 200);
     t.is((await show('set')).Spec.Autoscale, undefined);
