@@ -66,7 +66,6 @@ export const decide: Decide = (spec, memory, input, nowMs) => {
           : known.events,
       activeAtMs: wanted.activeAtMs,
       fastSinceMs: wanted.fastAtMs,
-      fastMost: wanted.fastAtMs === 0 ? 0 : Math.max(known.fastMost, result),
       handSinceMs: hand?.sinceMs ?? 0,
       handReplicas: hand === undefined ? 0 : replicas,
     },

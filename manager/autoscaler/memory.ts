@@ -17,7 +17,6 @@ export const EMPTY_MEMORY: ScaleMemory = {
   events: [],
   activeAtMs: 0,
   fastSinceMs: 0,
-  fastMost: 0,
   handSinceMs: 0,
   handReplicas: 0,
 };
@@ -62,7 +61,6 @@ export function recall(
     events: past(memory.events, longestPeriodMs(rules)),
     activeAtMs: Math.min(memory.activeAtMs, nowMs),
     fastSinceMs: Math.min(memory.fastSinceMs, nowMs),
-    fastMost: memory.fastMost,
     handSinceMs: Math.min(memory.handSinceMs, nowMs),
     handReplicas: memory.handReplicas,
   };

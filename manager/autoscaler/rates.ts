@@ -15,15 +15,8 @@ export function upLimit(
   events: readonly ScaleEvent[],
   nowMs: number,
 ): number {
-  if (rules.select === 'disabled' || rules.policies.length === 0) return replicas;
-  const allowed = rules.policies.map((policy) => {
-    const start = atPeriodStart(policy, replicas, events, nowMs);
-    return policy.change?.$case === 'share'
-      ? ceil(start * (1 + policy.change.value))
-      : start + (policy.change?.value ?? 0);
-  });
-  const limit = rules.select === 'min' ? Math.min(...allowed) : Math.max(...allowed);
-  return Math.max(replicas, limit);
+  const allowed = limitsOf(rules, replicas, events, nowMs, 'up');
+  return Math.max(replicas, rules.select === 'min' ? Math.min(...allowed) : Math.max(...allowed));
 }
 
 /** The fewest tasks that the policies allow now, never more than there are and never fewer than none. */
@@ -33,15 +26,26 @@ export function downLimit(
   events: readonly ScaleEvent[],
   nowMs: number,
 ): number {
-  if (rules.select === 'disabled' || rules.policies.length === 0) return replicas;
-  const allowed = rules.policies.map((policy) => {
-    const start = atPeriodStart(policy, replicas, events, nowMs);
-    return policy.change?.$case === 'share'
-      ? floor(start * (1 - policy.change.value))
-      : start - (policy.change?.value ?? 0);
-  });
+  const allowed = limitsOf(rules, replicas, events, nowMs, 'down');
   const limit = rules.select === 'min' ? Math.max(...allowed) : Math.min(...allowed);
   return Math.max(0, Math.min(replicas, limit));
+}
+
+/** Of each policy; the present count alone where there is no way. */
+function limitsOf(
+  { select, policies }: RateRules,
+  replicas: number,
+  events: readonly ScaleEvent[],
+  nowMs: number,
+  way: 'up' | 'down',
+): number[] {
+  if (select === 'disabled' || policies.length === 0) return [replicas];
+  return policies.map((policy) => {
+    const start = atPeriodStart(policy, replicas, events, nowMs);
+    const most = policy.change?.value ?? 0;
+    const change = policy.change?.$case === 'share' ? start * most : most;
+    return way === 'up' ? ceil(start + change) : floor(start - change);
+  });
 }
 
 function atPeriodStart(

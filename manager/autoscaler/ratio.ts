@@ -36,7 +36,8 @@ export type TaskTargets = Readonly<{
 }>;
 
 export function ceil(value: number): number {
-  return Math.min(Math.ceil(value - ROUNDING), MOST_REPLICAS);
+  // At least 0: the ceiling of what is just below it is -0.
+  return Math.max(0, Math.min(Math.ceil(value - ROUNDING), MOST_REPLICAS));
 }
 
 export function floor(value: number): number {

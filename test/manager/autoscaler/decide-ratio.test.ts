@@ -497,3 +497,8 @@ function fallback(replicas: number, failures: number, to: number): Ask {
   const spec = { metrics: [list(5)], onError: { after: 3, replicas: to } };
   return { spec, replicas, metrics: [broken(failures)] };
 }
+
+test('no load asks for 0 tasks, and not for -0', (t) => {
+  t.is(ask({ replicas: 2, tasks: [0, 0] }).record.proposed, 0);
+  t.is(ask({ spec: { metrics: [list(5)] }, replicas: 2, metrics: [0] }).record.proposed, 0);
+});

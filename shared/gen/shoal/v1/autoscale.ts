@@ -284,7 +284,6 @@ export interface ScaleMemory {
   activeAtMs: number;
   /** When the fast window was last above its threshold; 0: it does not hold the count. */
   fastSinceMs: number;
-  fastMost: number;
   /** Since when another count than the autoscaler's is set by hand, and which; 0: none is. */
   handSinceMs: number;
   handReplicas: number;
@@ -2734,15 +2733,7 @@ export const ScaleRecord: MessageFns<ScaleRecord> = {
 };
 
 function createBaseScaleMemory(): ScaleMemory {
-  return {
-    recommendations: [],
-    events: [],
-    activeAtMs: 0,
-    fastSinceMs: 0,
-    fastMost: 0,
-    handSinceMs: 0,
-    handReplicas: 0,
-  };
+  return { recommendations: [], events: [], activeAtMs: 0, fastSinceMs: 0, handSinceMs: 0, handReplicas: 0 };
 }
 
 export const ScaleMemory: MessageFns<ScaleMemory> = {
@@ -2758,9 +2749,6 @@ export const ScaleMemory: MessageFns<ScaleMemory> = {
     }
     if (message.fastSinceMs !== 0) {
       writer.uint32(32).int64(message.fastSinceMs);
-    }
-    if (message.fastMost !== 0) {
-      writer.uint32(40).int64(message.fastMost);
     }
     if (message.handSinceMs !== 0) {
       writer.uint32(48).int64(message.handSinceMs);
@@ -2816,14 +2804,6 @@ export const ScaleMemory: MessageFns<ScaleMemory> = {
             message.fastSinceMs = longToNumber(reader.int64());
             continue;
           }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.fastMost = longToNumber(reader.int64());
-            continue;
-          }
           case 6: {
             if (tag !== 48) {
               break;
@@ -2861,7 +2841,6 @@ export const ScaleMemory: MessageFns<ScaleMemory> = {
     message.events = object.events?.map((e) => ScaleEvent.fromPartial(e)) || [];
     message.activeAtMs = object.activeAtMs ?? 0;
     message.fastSinceMs = object.fastSinceMs ?? 0;
-    message.fastMost = object.fastMost ?? 0;
     message.handSinceMs = object.handSinceMs ?? 0;
     message.handReplicas = object.handReplicas ?? 0;
     return message;
