@@ -106,9 +106,10 @@ export class PeerLink {
     this.flush();
   }
 
-  /** The present connection, if it is so; another one is made. */
+  /** The present connection, if it is so, or one whose handshake is under way; another one is made. */
   endWhere(isOver: (socket: TLSSocket) => boolean): void {
-    if (this.#ready && this.#socket !== undefined && isOver(this.#socket)) this.#socket.destroy();
+    const socket = this.#socket;
+    if (socket !== undefined && (!this.#ready || isOver(socket))) socket.destroy();
   }
 
   close(): void {

@@ -45,6 +45,7 @@ export class PeerServer {
   /** All that are open below TLS, those in the middle of their handshake too: the server's end waits for each. */
   readonly #connections = new Set<Socket>();
   #isClosing = false;
+  #isOver: (socket: TLSSocket) => boolean = () => false;
   readonly #stopFollowing: () => void;
   #ports: ServerPorts | undefined;
   constructor(identity: IdentitySource, log: Log) {
@@ -95,7 +96,9 @@ export class PeerServer {
     });
   }
 
-  endWhere(isOver: (socket: TLSSocket) => boolean): void {
+  /** From now on, also those whose handshake is under way: it may have begun with what is over now. */
+  refuseWhere(isOver: (socket: TLSSocket) => boolean): void {
+    this.#isOver = isOver;
     for (const socket of this.#sockets) if (isOver(socket)) socket.destroy();
   }
 
@@ -117,7 +120,7 @@ export class PeerServer {
     });
     socket.setNoDelay(true);
     const ports = this.#ports;
-    if (ports === undefined || this.#isClosing) socket.destroy();
+    if (ports === undefined || this.#isClosing || this.#isOver(socket)) socket.destroy();
     else new Incoming(socket, ports, this.#identity.current());
   }
 }

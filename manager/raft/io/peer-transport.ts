@@ -168,7 +168,7 @@ export class TlsPeerTransport implements PeerTransport {
 
   #partFromDropped(): void {
     const isDropped = (socket: TLSSocket) => this.#droppedRoots.issued(socket.getPeerCertificate());
-    this.#server.endWhere(isDropped);
+    this.#server.refuseWhere(isDropped);
     for (const link of this.#links.values()) link.endWhere(isDropped);
   }
 

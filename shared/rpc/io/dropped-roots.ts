@@ -30,7 +30,10 @@ export class DroppedRoots {
     });
   }
 
-  issued({ fingerprint256, raw }: PeerCertificate): boolean {
+  /** `certificate` as a socket tells it: null of one that has ended, empty in the middle of a handshake. */
+  issued(certificate: Partial<PeerCertificate> | null): boolean {
+    const { fingerprint256, raw } = certificate ?? {};
+    if (fingerprint256 === undefined || raw === undefined) return false;
     if (this.#droppedPem === '') return false;
     const before = this.#judged.get(fingerprint256);
     if (before !== undefined) return before;

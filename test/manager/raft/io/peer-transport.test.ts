@@ -369,6 +369,27 @@ test('a root that is dropped ends the links of its certificates, and a new certi
   t.false([...commits(a.ear), ...commits(b.ear)].includes(2));
 });
 
+test('roots that are dropped while links are ending do no harm', async (t) => {
+  const [first, second] = [createRootCa(), createRootCa()];
+  const withRoots = (identity: TlsIdentity, ...roots: { certificatePem: string }[]) => ({
+    ...identity,
+    rootsPem: roots.map(({ certificatePem }) => certificatePem).join(''),
+  });
+  const options = {
+    identity: (nodeId: string) => withRoots(issueIdentity(ca, nodeId), ca, first, second),
+  };
+  const [a, b] = [await end(t.context, options), await end(t.context, options)];
+  introduce(a, b);
+  tell(a, b, 1);
+  tell(b, a, 1);
+  await until('both are heard', () => commits(a.ear).includes(1) && commits(b.ear).includes(1));
+  for (const { identity } of [a, b]) {
+    identity.replace(withRoots(identity.current(), first, second));
+    // The links have ended, and nobody was told yet: they are known, but have no certificate any more.
+    t.notThrows(() => identity.replace(withRoots(identity.current(), second)));
+  }
+});
+
 test('a member that moved says where it is, and is reached there before its group knows', async (t) => {
   const [a, b] = [await end(t.context), await end(t.context)];
   introduce(a, b);
