@@ -11,7 +11,6 @@ import {
 } from '../../shared/gen/shoal/v1/objects.ts';
 import { newId } from '../../shared/ids.ts';
 import type { Log } from '../../shared/log.ts';
-import { BACKDATE_MS } from '../../shared/pki/certificate.ts';
 import type { SignRequest } from '../../shared/pki/io/x509.ts';
 import { parseJoinToken, sameSecret } from '../../shared/pki/join-token.ts';
 import type { CertificateHolder, CertificateRole } from '../../shared/pki/roles.ts';
@@ -181,7 +180,6 @@ export class CertificateAuthority {
       role: roleName(role),
       clusterId: cluster.id,
       validityMs: validityMsOf(cluster.spec?.nodeCertExpiryNs),
-      backdateMs: BACKDATE_MS,
       nowMs,
     });
     return signed + chainPem(root, nowMs);

@@ -11,6 +11,7 @@ import {
 } from 'node:crypto';
 import { messageOf, ShoalError } from '../../errors.ts';
 import {
+  BACKDATE_MS,
   certificateBody,
   keyBitsOf,
   nameOf,
@@ -48,7 +49,7 @@ export function createRootCa(commonName = 'swarm-ca', nowMs = Date.now()): KeyAn
     serial: newSerial(),
     issuer: name,
     subject: name,
-    notBeforeMs: nowMs - 3_600_000,
+    notBeforeMs: nowMs - BACKDATE_MS,
     notAfterMs: nowMs + ROOT_VALIDITY_MS,
     publicKey: spki,
     subjectKeyId: keyId,
@@ -72,7 +73,7 @@ export function crossSign(nextPem: string, root: KeyAndCertificate, nowMs = Date
     serial: newSerial(),
     issuer: subjectOf(rootBytes),
     subject: subjectOf(derOf(nextPem)),
-    notBeforeMs: nowMs - 3_600_000,
+    notBeforeMs: nowMs - BACKDATE_MS,
     notAfterMs: Math.min(Date.parse(next.validTo), Date.parse(issuer.validTo)),
     publicKey,
     subjectKeyId: keyIdOf(publicKey),
@@ -99,8 +100,6 @@ export type SignRequest = Readonly<{
   role: CertificateRole;
   clusterId: string;
   validityMs: number;
-  /** How far before `nowMs` the certificate is valid, for clocks that disagree; Swarm: one hour. */
-  backdateMs?: number;
   nowMs?: number;
 }>;
 
@@ -122,7 +121,7 @@ export function signCsr(request: SignRequest): string {
       organization: request.clusterId,
       organizationalUnit: organizationalUnit(request.role),
     }),
-    notBeforeMs: nowMs - (request.backdateMs ?? 3_600_000),
+    notBeforeMs: nowMs - BACKDATE_MS,
     // Never beyond the root itself: such a certificate would verify nowhere.
     notAfterMs: Math.min(nowMs + request.validityMs, Date.parse(ca.validTo)),
     publicKey,
