@@ -140,7 +140,10 @@ export async function* serverStream<Req, Res>(
 }
 
 export type BidiCall<Req, Res> = Readonly<{
-  /** Resolves when the message was taken by the transport: awaiting it is the back-pressure. */
+  /**
+   * Resolves when the message was taken by the transport: awaiting it is the back-pressure. Of a call that
+   * has ended it may never settle, so wait for `responses` beside it.
+   */
   send(message: Req): Promise<void>;
   /** No more messages from this side; the other side may go on. */
   end(): void;
