@@ -191,7 +191,9 @@ export type ForwardResult =
  *     sync first (dissertation 10.2.1). None of them vouches for anything not yet on disk.
  *  2. `hardState`, `snapshot` and `entries` go to the `DurableLog` in ONE `append`, durable when it
  *     returns, then into the `LogView`. `mustSync` is false when only `hardState.commit` moved: such
- *     a batch may be written lazily, or with the next one.
+ *     a batch may be written lazily, with the next one at the latest. (Who has a change of members in
+ *     its log must know that the one before is committed, also after a crash: by that its majorities
+ *     are at most one change behind, and overlap those of the rest.)
  *  3. `messagesAfterSync` leave after step 2 and never before: they are votes, acknowledgements of
  *     entries, and candidacies that claim a log. A failed write means: send none of them, stop.
  *  4. `advance()` after step 2. It counts this node's own vote and own copy of the entries.

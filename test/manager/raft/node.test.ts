@@ -1,5 +1,7 @@
 import test from 'ava';
+import { EMPTY_CONF } from '../../../manager/raft/conf-change.ts';
 import type { DurableBatch, LoadedState, SnapshotBody } from '../../../manager/raft/durable-log.ts';
+import { encodeDirectory } from '../../../manager/raft/members.ts';
 import { MemoryLog } from '../../../manager/raft/memory-log.ts';
 import { RaftNode } from '../../../manager/raft/node.ts';
 import {
@@ -503,9 +505,19 @@ test('the log is not cut before a member that is being sent a snapshot has what 
   t.true(fourth > third);
 });
 
-test('a newcomer reaches those whom the leader named, until it is told who the members are', (t) => {
+test('a newcomer reaches those whom the leader named, though its first snapshot is older than they are', (t) => {
   const world = follower();
-  t.deepEqual(world.links.peers.sort(), ['a', 'b', 'c']);
+  const meta: SnapshotMeta = {
+    index: 5,
+    term: 1,
+    confState: { ...EMPTY_CONF, voters: [id('b')] },
+  };
+  const directory = encodeDirectory({ members: [member('b')], removed: [] });
+  world.disk.snapshots.set(5, { meta, chunks: [directory] });
+  const envelope = { from: id('c'), to: id('a'), term: 2 };
+  world.hear({ type: 'snapshot', ...envelope, snapshot: meta });
+  t.is(world.of('restore').at(-1)?.index, 5);
+  t.true(world.links.peers.includes('c'), 'by whom it was sent');
 });
 
 test('a removed member says so, and its log is not started again', (t) => {

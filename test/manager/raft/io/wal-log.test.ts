@@ -99,6 +99,35 @@ test('a lazy batch is not lost by a close, and by a crash only its hint is', (t)
   t.is(load(disk.crash(none)).hardState.commit, 2);
 });
 
+test('a hint of the commit index is on disk at the latest with the entries after it', (t) => {
+  const disk = new SimDisk();
+  const log = begin(disk);
+  log.append({ hardState: hard(1, 0), entries: range(1, 3) });
+  log.append({ hardState: hard(1, 3), entries: [] }, { lazy: true });
+  log.append({ entries: [entry(4)] });
+  const { hardState, entries } = load(disk.crash(none));
+  t.deepEqual([entries.length, hardState.commit], [4, 3]);
+});
+
+test('a snapshot that a leader sends survives what happens to the log until it is handed over', (t) => {
+  const disk = new SimDisk();
+  const log = begin(disk);
+  log.append({ hardState: hard(1, 10), entries: range(1, 10) });
+  const sink = log.beginSnapshot(meta(50, 2));
+  sink.write(bytes('sent'));
+  sink.commitSync();
+  for (const index of [4, 8]) {
+    log.saveSnapshot(meta(index), [bytes('own')]);
+    log.compact(index);
+  }
+  t.deepEqual(
+    [...(log.openSnapshot({ index: 50, term: 2 }) ?? [])].map((one) =>
+      new TextDecoder().decode(one),
+    ),
+    ['sent'],
+  );
+});
+
 test('one batch is one write and one sync', (t) => {
   const disk = new SimDisk();
   const log = begin(disk);
@@ -296,27 +325,30 @@ test('a full disk refuses entries, keeps votes, and takes up again when there is
   log.append({ hardState: hard(1, 0), entries: [entry(1)] });
   disk.capacity = disk.used;
   let last = 1;
-  const more = (): void => {
-    const data = new Uint8Array(4_000);
+  const more = (bytes = 4_000): void => {
+    const data = new Uint8Array(bytes);
     log.append({
       hardState: hard(1, last),
       entries: [{ index: last + 1, term: 1, type: 'normal', data }],
     });
     last++;
   };
-  const refused = t.throws(() => {
-    for (;;) more();
-  });
-  t.true(refused instanceof DiskFullError, String(refused));
+  // Small ones still find room where a large one did not: until none does.
+  for (const bytes of [4_000, 400, 4]) {
+    const refused = t.throws(() => {
+      for (;;) more(bytes);
+    });
+    t.true(refused instanceof DiskFullError, String(refused));
+  }
   t.true(log.full);
   t.true(last > 40, 'the segment that was there is used');
   const kept = places(load(disk.crash(none)));
   t.is(kept.length, last, 'what was refused is not there');
   for (let term = 2; term <= 30; term++) log.append({ hardState: hard(term, last), entries: [] });
   t.is(load(disk.crash(none)).hardState.term, 30);
-  t.throws(more, { instanceOf: DiskFullError });
+  t.throws(() => more(), { instanceOf: DiskFullError });
   disk.capacity = Number.POSITIVE_INFINITY;
-  t.notThrows(more);
+  t.notThrows(() => more());
   for (let i = 0; i < 20; i++) {
     log.idle();
     await new Promise((resolve) => setImmediate(resolve));
