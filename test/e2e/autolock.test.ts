@@ -112,3 +112,28 @@ test.serial('managers lock themselves, are unlocked, change keys and stop doing 
   await restart(third);
   await isMember(third, third);
 });
+
+test.serial(
+  'a manager of a promotion has all its state after it was locked and unlocked',
+  async (t) => {
+    const [first, , third] = [cluster.host(1), cluster.host(2), cluster.host(3)];
+    await cluster.ok(first, 'swarm update --autolock=true');
+    const key = await keyAt(first);
+    const { name } = third;
+    await cluster.ok(first, 'node demote', name);
+    await until('it is a worker', async () => {
+      const { stderr } = await cluster.docker(third, 'node ls');
+      return stderr.includes("Worker nodes can't be used");
+    });
+    const id = await cluster.ok(third, 'info --format', '{{.Swarm.NodeID}}');
+    await cluster.ok(first, 'node promote', name);
+    await isMember(third, first);
+    await isLockedOnDisk(third);
+    // What its log ends with is a change of members: the snapshot that the new key asks for is taken there.
+    await restart(third);
+    t.is((await unlock(third, key)).code, 0);
+    await isMember(third, third);
+    t.is(await cluster.ok(third, 'info --format', '{{.Swarm.NodeID}}'), id);
+    await cluster.ok(first, 'swarm update --autolock=false');
+  },
+);
