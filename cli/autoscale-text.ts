@@ -67,6 +67,9 @@ function outcome({ Replay: replay }: RecordJson): string {
 
 /** `top`: each scaled service with its load against its target. */
 export function topText(states: readonly AutoscalingJson[]): string {
+  if (states.length === 0) {
+    return 'No service is scaled by its load.\nTo change that: shoal service autoscale NAME --max 10 --cpu 70%\n';
+  }
   const rows = [...states]
     .sort((a, b) => a.ServiceName.localeCompare(b.ServiceName))
     .map((state) => {

@@ -239,6 +239,10 @@ test('topText() shows a queue against what all replicas are for, and cuts a long
   t.regex(topText([at(unread)]), /redis-list jobs: nosuchhost:6391: no an… /);
 });
 
+test('topText() says so when nothing is scaled', (t) => {
+  t.regex(topText([]), /^No service is scaled by its load\.\n/);
+});
+
 test('topText() says what is only recommended', (t) => {
   const told = { ...STATE, Effective: { ...STATE.Effective, mode: 'recommend' } };
   t.regex(topText([told]), /above-target \(recommends 4\)\n$/);
