@@ -41,8 +41,7 @@ export function redisSource(
 
   async function readAt(server: Server, known: Credentials, signal: AbortSignal): Promise<number> {
     const dial = await access.dial(server);
-    const tls = server.tls || metric.tls || known.ca !== '' || known.certificate !== '';
-    const how = { database: metric.database, tls };
+    const how = { database: metric.database, tls: wantsTls(metric, server, known) };
     const id = fingerprint(...Object.values(dial), ...Object.values(how), ...Object.values(known));
     const connection = await lease.use(id, () => openRedis(how, dial, known));
     return await connection.whileOpen(signal, (call) => ask(metric, call));
@@ -64,7 +63,7 @@ export function redisSource(
         const known = access.credentials(metric.auth);
         credentials = known;
         if (found === undefined && isSentinel) {
-          const tls = declared.tls || metric.tls;
+          const tls = wantsTls(metric, declared, known);
           const dial = await access.dial(declared);
           found = { ...(await askSentinel(metric.sentinel, tls, dial, known, signal)), tls };
           server = found;
@@ -86,6 +85,11 @@ export function redisSource(
       }
     },
   };
+}
+
+/** Roots and a certificate of one's own are of use for nothing else. */
+function wantsTls(metric: RedisMetric, server: Server, { ca, certificate }: Credentials): boolean {
+  return metric.tls || server.tls || ca !== '' || certificate !== '';
 }
 
 /** Many Sentinels have no password though their masters have; those that do are given the same. */
