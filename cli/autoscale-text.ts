@@ -9,7 +9,7 @@ type Effective = Readonly<Record<string, string>>;
 export function autoscaleText(state: AutoscalingJson): string {
   const { Settings: settings, Effective: effective } = state;
   if (settings === undefined || effective === undefined) {
-    return `${state.ServiceName} is not scaled by its load: ${countOf(state)}.\nTo change that: shoal service autoscale ${state.ServiceName} --max 10 --cpu 70%\n`;
+    return `${state.ServiceName} is not scaled by its load: ${countOf(state)}.\nTo change that: labels autoscale.* of the service (deploy.labels in a compose file), or\nshoal service autoscale ${state.ServiceName} --max 10 --cpu 70%\n`;
   }
   const declared = new Set(Object.keys(settings));
   const rows = Object.entries(effective).map(([key, value]) => [
@@ -68,7 +68,7 @@ function outcome({ Replay: replay }: RecordJson): string {
 /** `top`: each scaled service with its load against its target. */
 export function topText(states: readonly AutoscalingJson[]): string {
   if (states.length === 0) {
-    return 'No service is scaled by its load.\nTo change that: shoal service autoscale NAME --max 10 --cpu 70%\n';
+    return 'No service is scaled by its load.\nTo change that: labels autoscale.* of a service (deploy.labels in a compose file), or\nshoal service autoscale NAME --max 10 --cpu 70%\n';
   }
   const rows = [...states]
     .sort((a, b) => a.ServiceName.localeCompare(b.ServiceName))

@@ -197,7 +197,8 @@ test('explainText() tells why a service was scaled that is not any more', (t) =>
   t.is(
     explainText(bare),
     `web is not scaled by its load: 2 replicas.
-To change that: shoal service autoscale web --max 10 --cpu 70%
+To change that: labels autoscale.* of the service (deploy.labels in a compose file), or
+shoal service autoscale web --max 10 --cpu 70%
 
 It was:
 TIME                 COUNT   REASON        WHY
