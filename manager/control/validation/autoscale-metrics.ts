@@ -174,12 +174,10 @@ function checkSource(judged: Judged, kind: SourceKind, path: string, key: string
   };
   switch (kind.$case) {
     case 'redisList':
-      parsed('Address', 'address', kind.value.address, parseRedisAddresses);
-      needed('Key', 'key', kind.value.key);
-      break;
     case 'redisStream':
       parsed('Address', 'address', kind.value.address, parseRedisAddresses);
-      needed('Stream', 'stream', kind.value.stream);
+      if (kind.$case === 'redisList') needed('Key', 'key', kind.value.key);
+      else needed('Stream', 'stream', kind.value.stream);
       break;
     case 'nats':
       parsed('URL', 'url', kind.value.url, parseNatsUrls);
