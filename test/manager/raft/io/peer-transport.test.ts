@@ -525,13 +525,26 @@ test('a snapshot that cannot be delivered is reported, and one without a body is
     term: 2,
     snapshot: { index: 9, term: 2, confState },
   };
+  tell(a, b, 1);
+  await until('the link is up', () => b.ear.messages.length === 1);
   a.transport.send(message); // as a plain message: a mistake that must not get through
   a.transport.flush();
+  await until('it has cost the link, and there is another', () => {
+    tell(a, b, 2);
+    return commits(b.ear).includes(2);
+  });
+  t.deepEqual([...new Set(b.ear.messages.map(({ type }) => type))], ['heartbeat']);
   await b.transport.close();
   a.transport.sendSnapshot(message, [new Uint8Array(1)]);
   await until('it is reported', () => a.ear.sent.length === 1);
   t.deepEqual(a.ear.sent, [{ to: b.id, ok: false }]);
-  t.deepEqual(b.ear.messages, []);
+});
+
+test('who asks for another member than this one is not answered as if it were', async (t) => {
+  const [a, b] = [await end(t.context), await end(t.context)];
+  introduce(a, b);
+  t.is(await hello(a.identity.current(), { ...b, id: raftId() }, a.id), 'wrong-member');
+  t.is(await hello(a.identity.current(), b, a.id), 'welcome');
 });
 
 /** What is answered to a hello that claims to be from `from`. */
