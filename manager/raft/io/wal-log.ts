@@ -378,6 +378,8 @@ export class WalLog implements NodeStorage {
       this.#segments.shift();
     }
     if (!rotating) return;
+    // A file that comes back after a power loss must find its key.
+    this.#disk.syncFolder();
     const used = new Set(this.#segments.map(({ keyId }) => keyId));
     for (const keyId of this.#files.keyIds()) used.add(keyId);
     this.#keys.keepOnly(used);
