@@ -16,6 +16,7 @@ import type { Random } from '../../shared/random.ts';
 import { unreachable } from '../../shared/unreachable.ts';
 import type { Consensus } from '../raft/consensus.ts';
 import type { ChangeBatch, WatchableStore } from '../store/types.ts';
+import { unknownNode } from '../unknown-node.ts';
 import { AssignmentIndex } from './assignments.ts';
 import { DrainRelease } from './drain-release.ts';
 import { type ClusterFacts, factsOf, sameForAgent, touchesFacts, updateFor } from './facts.ts';
@@ -183,13 +184,13 @@ export class Dispatcher {
   async #mustKnow(nodeId: string, signal: AbortSignal): Promise<void> {
     const { store, consensus } = this.#deps;
     if (store.get('node', nodeId) === undefined) await consensus.readBarrier(signal);
-    if (store.get('node', nodeId) === undefined) throw new NodeRemovedError(nodeId);
+    if (store.get('node', nodeId) === undefined) throw unknownNode(store, nodeId);
   }
 
   #open(nodeId: string): DispatcherSession {
     const { clock, random, store, log } = this.#deps;
     const node = store.get('node', nodeId);
-    if (node === undefined) throw new NodeRemovedError(nodeId);
+    if (node === undefined) throw unknownNode(store, nodeId);
     const session = new DispatcherSession({
       id: newId(random),
       nodeId,

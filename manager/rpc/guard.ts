@@ -1,7 +1,8 @@
-import { NodeRemovedError, type ShoalError } from '../../shared/errors.ts';
+import type { ShoalError } from '../../shared/errors.ts';
 import type { Caller } from '../../shared/rpc/caller.ts';
 import type { Consensus } from '../raft/consensus.ts';
 import type { ChangeBatch, WatchableStore } from '../store/types.ts';
+import { unknownNode } from '../unknown-node.ts';
 import { type CallerKind, judge, type MethodPath, type Verdict } from './authorisation.ts';
 
 /** What of a call tells who makes it. */
@@ -24,7 +25,7 @@ export type Admitted = Readonly<{
 }>;
 
 export type GuardDeps = Readonly<{
-  store: Pick<WatchableStore, 'get' | 'onCommit'>;
+  store: Pick<WatchableStore, 'get' | 'cluster' | 'onCommit'>;
   consensus: Pick<Consensus, 'readBarrier'>;
   clusterId: string;
 }>;
@@ -53,7 +54,7 @@ export class Guard {
       await consensus.readBarrier(origin.signal);
       verdict = this.#judge(path, caller);
     }
-    const refusal = refusalOf(verdict);
+    const refusal = this.#refusalOf(verdict);
     if (refusal !== undefined || verdict.kind !== 'allowed') throw refusal;
     const by = origin.metadata(FORWARDED_BY);
     // Only a manager can speak for another node: it could have signed its certificate.
@@ -90,7 +91,7 @@ export class Guard {
   }
 
   #check({ path, caller, revoked }: OpenStream): void {
-    const refusal = refusalOf(this.#judge(path, caller));
+    const refusal = this.#refusalOf(this.#judge(path, caller));
     if (refusal !== undefined) revoked.abort(refusal);
   }
 
@@ -98,9 +99,11 @@ export class Guard {
     const { store, clusterId } = this.#deps;
     return judge(path, caller, caller && store.get('node', caller.nodeId), clusterId);
   }
-}
 
-function refusalOf(verdict: Verdict): ShoalError | undefined {
-  if (verdict.kind === 'refused') return verdict.error;
-  return verdict.kind === 'node-unknown' ? new NodeRemovedError(verdict.nodeId) : undefined;
+  #refusalOf(verdict: Verdict): ShoalError | undefined {
+    if (verdict.kind === 'refused') return verdict.error;
+    return verdict.kind === 'node-unknown'
+      ? unknownNode(this.#deps.store, verdict.nodeId)
+      : undefined;
+  }
 }

@@ -16,7 +16,7 @@ import { DispatcherService } from '../../../shared/gen/shoal/v1/dispatcher.ts';
 import { type Node, NodeRole } from '../../../shared/gen/shoal/v1/objects.ts';
 import { PeerService } from '../../../shared/gen/shoal/v1/peer.ts';
 import type { Caller } from '../../../shared/rpc/caller.ts';
-import { nodeFixture } from '../../support/objects.ts';
+import { clusterFixture, nodeFixture } from '../../support/objects.ts';
 import { storeFixture } from '../../support/store.ts';
 
 const EXPECTED: Readonly<Record<string, string>> = {
@@ -131,7 +131,7 @@ test('a manager’s certificate counts while its node is meant to be one, or is 
 });
 
 async function guardWith(nodes: readonly Node[]) {
-  const fixture = await storeFixture({ node: nodes });
+  const fixture = await storeFixture({ cluster: [clusterFixture({ id: 'c' })], node: nodes });
   const guard = new Guard({ ...fixture, clusterId: 'c' });
   const admit = (caller: Caller | undefined, metadata: Record<string, string> = {}) =>
     guard.admit('/shoal.v1.CertificateAuthority/RenewNodeCertificate', {
@@ -148,6 +148,20 @@ test('a node that was removed is refused, after the replica was made sure of', a
   t.true(isShoalError(error, 'permission-denied'));
   t.regex(error?.message ?? '', /node w was removed/);
   t.is(consensus.barriers, 1);
+});
+
+test('a replica without any state of its cluster tells nobody that it was removed', async (t) => {
+  const fixture = await storeFixture({});
+  const guard = new Guard({ ...fixture, clusterId: 'c' });
+  const origin = { metadata: () => undefined, signal: new AbortController().signal };
+  for (const kind of ['worker', 'manager'] as const) {
+    const call = guard.admit('/shoal.v1.Dispatcher/Session', {
+      caller: callerOf(kind)[0],
+      ...origin,
+    });
+    const error = await t.throwsAsync(call);
+    t.true(isShoalError(error, 'unavailable'), error?.message);
+  }
 });
 
 test('a node that joined at the leader a moment ago is let in by a replica that lags', async (t) => {
