@@ -124,6 +124,13 @@ function ask(metric: RedisMetric, call: RedisCall): Promise<number> {
   return elementsOf(call, metric.key);
 }
 
+/** What the client says of a connection that ended: before its last event it names a stream and an option of its own. */
+const LOST = /^Connection is closed\.|^Stream isn't writeable/;
+
+function lost(): ShoalError {
+  return new ShoalError('unavailable', 'the connection was lost');
+}
+
 /** A connection that ends when it is lost: opening another one is the business of the next reading. */
 export class RedisConnection implements Connection {
   readonly #redis: Redis;
@@ -152,6 +159,8 @@ export class RedisConnection implements Connection {
     signal.addEventListener('abort', onAbort, { once: true });
     try {
       return await work((command, ...args) => this.#redis.call(command, ...args));
+    } catch (error) {
+      throw LOST.test(messageOf(error)) ? lost() : error;
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
