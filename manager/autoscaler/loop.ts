@@ -1,5 +1,5 @@
 import { messageOf } from '../../shared/errors.ts';
-import type { ScaleMemory } from '../../shared/gen/shoal/v1/autoscale.ts';
+import type { ScaleMemory, ScaleRecord } from '../../shared/gen/shoal/v1/autoscale.ts';
 import type { Service, ServiceSpec } from '../../shared/gen/shoal/v1/objects.ts';
 import type { SampleBatch } from '../../shared/gen/shoal/v1/peer.ts';
 import type { StoreAction } from '../../shared/gen/shoal/v1/store.ts';
@@ -7,6 +7,7 @@ import { DECISION_INTERVAL_MS } from '../../shared/model/autoscale.ts';
 import type { LeaderDeps, LoopBody, Round, Unit } from '../loop.ts';
 import { removeAction, scaleDecisionAction, updateAction } from '../store/tables.ts';
 import type { Change, ChangeBatch } from '../store/types.ts';
+import { handedOn, worthHandingOn } from './handed-on.ts';
 import { withQuestion } from './kept-question.ts';
 import { reachOf } from './reach.ts';
 import { inShort } from './records.ts';
@@ -235,12 +236,18 @@ export class AutoscaleLoop implements LoopBody {
     const changes = service.isActive && decision.replicas !== input.replicas;
     const lasts = monotonicMs - service.reasonSinceMs >= LASTING_MS;
     const last = service.stored?.records.at(-1);
-    if (!changes && !(mayTell && lasts && worthRecording(last, record))) {
+    const tells = changes || (mayTell && lasts && worthRecording(last, record));
+    const handOn = worthHandingOn(service.handed, decision.memory, decision.replicas, moment.nowMs);
+    if (!tells && handOn !== 'now' && !(mayTell && handOn === 'soon')) {
       service.memory = decision.memory;
       return undefined;
     }
     this.#pending.set(service.id, { memory: decision.memory, knocks: input.knocks });
-    const kept = keep(service, { ...decision, record: withQuestion(record, asked) }, changes);
+    const kept = keep(service, decision, {
+      record: tells ? withQuestion(record, asked) : undefined,
+      changes,
+      nowMs: moment.nowMs,
+    });
     return changes ? [scale(service.service, decision.replicas), kept] : [kept];
   }
 
@@ -282,16 +289,17 @@ export class AutoscaleLoop implements LoopBody {
 
 function keep(
   { id, isActive, stored, replicas: present, service }: WatchedService,
-  { replicas, record, memory }: Decision,
-  changes: boolean,
+  { replicas, memory }: Decision,
+  told: Readonly<{ record: ScaleRecord | undefined; changes: boolean; nowMs: number }>,
 ): StoreAction {
+  const { record, changes, nowMs } = told;
   // The count that it begins with is as if it had set it, so that another one is known as set by hand.
   const before = stored?.setReplicas ?? (present > 0 ? present : undefined);
   const setReplicas = changes ? replicas : isActive ? before : undefined;
   return scaleDecisionAction({
     serviceId: id,
-    record: inShort(record),
-    memory,
+    record: record && inShort(record),
+    memory: handedOn(memory, changes ? replicas : present, nowMs),
     setReplicas,
     serviceName: service.spec?.name ?? '',
   });

@@ -22,20 +22,22 @@ export const EMPTY_MEMORY: ScaleMemory = {
 };
 
 /**
- * What a new leader makes of the memory that was stored with the last record: since then it may have
- * been decided many times that all is well, so the present count stands for a recommendation of
- * now, and a service that has tasks counts as active now.
+ * What a new leader makes of the stored memory: since it was written it may have been decided many times that all
+ * is well, so the most that can have been recommended, which is the present count where nothing lower is
+ * vouched for (`handed-on.ts`), stands for a recommendation of now, and a service that has tasks
+ * counts as active now.
  */
 export function resumeMemory(
   memory: ScaleMemory | undefined,
   replicas: number,
   nowMs: number,
 ): ScaleMemory {
-  const known = memory ?? EMPTY_MEMORY;
+  const { ceiling, ...known } = memory ?? EMPTY_MEMORY;
   if (replicas === 0) return known;
+  const most = Math.min(replicas, ceiling ?? replicas);
   return {
     ...known,
-    recommendations: [...known.recommendations, { atMs: nowMs, replicas }],
+    recommendations: [...known.recommendations, { atMs: nowMs, replicas: most }],
     activeAtMs: nowMs,
   };
 }

@@ -88,6 +88,11 @@ export class WatchedService {
     return this.isActive ? this.stored?.setReplicas : undefined;
   }
 
+  /** What the next leader would begin with, and since when. */
+  get handed(): Readonly<{ memory: ScaleMemory | undefined; atMs: number }> {
+    return { memory: this.stored?.memory, atMs: this.stored?.meta?.updatedAtMs ?? 0 };
+  }
+
   get isUpdating(): boolean {
     const state = this.#service.updateStatus?.state ?? '';
     return UPDATING.has(state);

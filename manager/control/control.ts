@@ -16,6 +16,7 @@ import type {
   WatchRequest,
 } from '../../shared/gen/shoal/v1/control.ts';
 import type { Service, StoreObject } from '../../shared/gen/shoal/v1/objects.ts';
+import { hasNewRecord } from '../store/scale-log.ts';
 import { toStoreObject } from '../store/tables.ts';
 import type { Change, ChangeBatch } from '../store/types.ts';
 import { listChunks, watchChunks } from './chunks.ts';
@@ -312,7 +313,11 @@ export class Control {
   }
 }
 
-function isWanted({ table }: Change, wanted: ReadonlySet<string>): boolean {
+function isWanted(change: Change, wanted: ReadonlySet<string>): boolean {
+  const { table } = change;
+  if (change.table === 'autoscaling' && change.action === 'update') {
+    if (!hasNewRecord(change.object, change.previous)) return false;
+  }
   return wanted.size > 0 ? wanted.has(table) : table !== 'cluster';
 }
 

@@ -1,3 +1,4 @@
+import { hasNewRecord } from '../store/scale-log.ts';
 import type { Change, WatchableStore } from '../store/types.ts';
 
 /** As many as Docker keeps of its own; some MiB at most, since no file's content is kept. */
@@ -42,7 +43,8 @@ export class RecentChanges {
 function isDecisionWithoutChange(change: Change): boolean {
   if (change.table !== 'autoscaling') return false;
   const last = change.object.records.at(-1);
-  return change.action === 'remove' || last === undefined || last.held || last.from === last.to;
+  if (change.action === 'remove' || !hasNewRecord(change.object, change.previous)) return true;
+  return last === undefined || last.held || last.from === last.to;
 }
 
 /** Without what files hold: 256 configs of a megabyte each would be kept for nothing. Of a log its newest record. */

@@ -1,4 +1,5 @@
 import type { ScaleRecord } from '../../shared/gen/shoal/v1/autoscale.ts';
+import type { Autoscaling } from '../../shared/gen/shoal/v1/objects.ts';
 
 // The log of decisions beside a scaled service. Bounded by every replica as it applies a decision: another bound here is
 // another state machine.
@@ -16,6 +17,14 @@ export function withRecord(records: readonly ScaleRecord[], added: ScaleRecord):
   const unchanged = all.filter((record) => !isChange(record));
   const surplus = new Set(unchanged.slice(0, Math.max(0, unchanged.length - MOST_UNCHANGED)));
   return withinInputs(all.filter((record) => !surplus.has(record)).slice(-MOST_RECORDS));
+}
+
+/** Whether a change of the log put a record to it: else only what is remembered changed, which is for the leader alone. */
+export function hasNewRecord(
+  object: Pick<Autoscaling, 'records'>,
+  previous: Pick<Autoscaling, 'records'> | undefined,
+): boolean {
+  return object.records.at(-1) !== previous?.records.at(-1);
 }
 
 /** Whether the count was changed: what is held was not done. */

@@ -166,12 +166,13 @@ class Draft {
   }
 
   #decided({ serviceId: id, record, serviceName, memory, setReplicas }: ScaleDecision): void {
-    if (record === undefined || this.#get('service', id) === undefined) return;
+    if (this.#get('service', id) === undefined) return;
     const stored = this.#get('autoscaling', id);
+    const records = stored?.records ?? [];
     const object: Autoscaling = {
       id,
       meta: this.#metaAfter(stored),
-      records: withRecord(stored?.records ?? [], record),
+      records: record === undefined ? records : withRecord(records, record),
       memory,
       setReplicas,
       serviceName,

@@ -4,6 +4,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { decide } from '../../../manager/autoscaler/decide.ts';
+import { handedOn, worthHandingOn } from '../../../manager/autoscaler/handed-on.ts';
 import { EMPTY_MEMORY, resumeMemory } from '../../../manager/autoscaler/memory.ts';
 import { SCALE_REASONS } from '../../../manager/autoscaler/reasons.ts';
 import { replay } from '../../../manager/autoscaler/replay.ts';
@@ -148,7 +149,7 @@ test('recommend never changes anything', (t) => {
   );
 });
 
-test('without any sample nothing is decided', (t) => {
+test('without any sample nothing is decided, but that what never got ready is given up', (t) => {
   const unseen = fc.array(fc.constantFrom('missing' as const, 'starting' as const), {
     maxLength: 9,
   });
@@ -163,9 +164,12 @@ test('without any sample nothing is decided', (t) => {
         metrics: [],
         spec: { ...asked.spec, max: 40, metrics },
       };
-      t.is(ask(row).replicas, replicas);
+      const { record, replicas: decided } = ask(row);
+      const isNoneReady = tasks.length > 0 && tasks.every((task) => task === 'starting');
+      const givesUp = record.reason === 'to-zero' && isNoneReady && row.spec.min === 0;
+      t.true(decided === replicas || givesUp, `${replicas} -> ${decided}: ${record.message}`);
     }),
-    { numRuns: 500 },
+    { numRuns: 5000 },
   );
 });
 
@@ -256,6 +260,29 @@ class Run {
   }
 }
 
+/** What the leaders of a run write, and what the next one begins with. */
+class Written {
+  writes = 0;
+  #memory: ScaleMemory | undefined;
+  #atMs = 0;
+  #record: ScaleRecord | undefined;
+
+  decided(run: Run, record: ScaleRecord): void {
+    const tells = worthRecording(this.#record, record);
+    const stored = { memory: this.#memory, atMs: this.#atMs };
+    const { memory: decided, replicas, nowMs } = run;
+    if (!tells && worthHandingOn(stored, decided, replicas, nowMs) === undefined) return;
+    this.writes += 1;
+    this.#memory = handedOn(decided, replicas, nowMs);
+    this.#atMs = nowMs;
+    if (tells) this.#record = record;
+  }
+
+  resume(run: Run): void {
+    run.memory = resumeMemory(this.#memory, run.replicas, run.nowMs);
+  }
+}
+
 test('a constant load reaches a count within five minutes and stays at it', (t) => {
   const total = fc.double({ min: 0, max: 30, noNaN: true });
   fc.assert(
@@ -276,7 +303,7 @@ test('a constant load reaches a count within five minutes and stays at it', (t) 
 });
 
 test('nothing is lowered or raised against what was recommended in a window, whatever leaders come', (t) => {
-  const windowMs = 30_000;
+  const windowMs = 60_000;
   const upWindowMs = 3_000;
   const tuned = plain({
     max: 60,
@@ -286,13 +313,13 @@ test('nothing is lowered or raised against what was recommended in a window, wha
       policies: [{ change: { $case: 'tasks', value: 7 }, periodNs: 4 * S }],
       stabilizeNs: 3 * S,
     },
-    down: { select: '', policies: [], stabilizeNs: 30 * S },
+    down: { select: '', policies: [], stabilizeNs: 60 * S },
     fast: { disabled: false, threshold: 1.5 },
   });
   const event = fc.oneof(
     {
       weight: 12,
-      arbitrary: fc.record({ seconds: fc.integer({ min: 1, max: 25 }), total: fc.nat(50) }),
+      arbitrary: fc.record({ seconds: fc.integer({ min: 1, max: 60 }), total: fc.nat(50) }),
     },
     { weight: 2, arbitrary: fc.constantFrom('lost' as const, 'reloaded' as const) },
   );
@@ -302,23 +329,19 @@ test('nothing is lowered or raised against what was recommended in a window, wha
       fc.integer({ min: 1, max: 40 }),
       (events, from) => {
         const it = new Run(tuned, from);
-        let stored: ScaleMemory | undefined;
-        let kept: ScaleRecord | undefined;
+        const written = new Written();
         // What leaders before recommended is known of decreases only.
         let ledSinceMs = 0;
         const recommended: { atMs: number; replicas: number }[] = [];
         for (const each of events) {
           if (typeof each === 'string') ledSinceMs = it.nowMs;
           if (each === 'lost') it.memory = EMPTY_MEMORY;
-          else if (each === 'reloaded') it.memory = resumeMemory(stored, it.replicas, it.nowMs);
+          else if (each === 'reloaded') written.resume(it);
           else {
             for (let i = 0; i < each.seconds; i++) {
               const record = it.second(each.total);
               recommended.push({ atMs: it.nowMs, replicas: record.proposed });
-              if (worthRecording(kept, record)) {
-                kept = record;
-                stored = it.memory;
-              }
+              written.decided(it, record);
               if (record.to > record.from) {
                 const young = recommended.filter(
                   ({ atMs }) => it.nowMs - atMs < upWindowMs && atMs > ledSinceMs,
@@ -341,7 +364,36 @@ test('nothing is lowered or raised against what was recommended in a window, wha
         }
       },
     ),
-    { numRuns: 150 },
+    { numRuns: 300 },
+  );
+});
+
+test('a window that runs while leaders come and go ends as with one, and what they write is bounded', (t) => {
+  const windowMs = 90_000;
+  const down = { select: '', policies: [], stabilizeNs: 90 * S };
+  const tuned = plain({ max: 60, metrics: [list(1)], down });
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 35, max: 70 }), { minLength: 6, maxLength: 10 }),
+      fc.integer({ min: 0, max: 3 }),
+      (leaders, noise) => {
+        const it = new Run(tuned, 30);
+        const written = new Written();
+        for (const seconds of [60, ...leaders]) {
+          for (let i = 0; i < seconds; i++) {
+            const total = it.nowMs < NOW + 60_000 ? 30 : 9 - (i % (noise + 1));
+            written.decided(it, it.second(total));
+          }
+          written.resume(it);
+        }
+        const lowered = it.counts.findIndex((count) => count <= 9);
+        t.is(it.counts.indexOf(9), lowered, 'what was recommended meanwhile is not forgotten');
+        // The last of the load, the window, a ceiling that was not yet written, the gap to the next leader.
+        t.true(lowered > 60 + windowMs / 1000 - 2 && lowered <= 60 + 90 + 30 + 70, String(lowered));
+        t.true(written.writes <= 4 + (2 * it.counts.length) / 30, String(written.writes));
+      },
+    ),
+    { numRuns: 100 },
   );
 });
 
@@ -452,6 +504,10 @@ test('a resumed memory counts what there is as recommended and as active, and a 
     activeAtMs: NOW,
   });
   t.deepEqual(resumeMemory(memory({ activeAtMs: 5 }), 0, NOW), memory({ activeAtMs: 5 }));
+  const vouched = (ceiling: number) => resumeMemory(memory({ ceiling }), 4, NOW);
+  t.deepEqual(vouched(2).recommendations, [{ atMs: NOW, replicas: 2 }]);
+  t.deepEqual(vouched(9).recommendations, [{ atMs: NOW, replicas: 4 }], 'lowered by hand since');
+  t.is(vouched(2).ceiling, undefined, 'it is of what was written');
 });
 
 function capped(found: ScalingPolicy, shares: number): ScalingPolicy {

@@ -266,6 +266,61 @@ test('a new leader takes nothing away until it has looked for as long as the one
   t.true(seconds < 150, `${seconds} s`);
 });
 
+test('a window runs on while leaders come and go, and the log does not tell of it', async (t) => {
+  const service = scaledService({ replicas: 4 });
+  const tasks = readyTasks(service, 4);
+  let leader = await lead(t, [service], tasks);
+  const { fixture } = leader;
+  const seconds = async (count: number, cpuCores: number) => {
+    for (let i = 0; i < count; i++) {
+      leader.sample(tasks, { cpuCores });
+      await leader.clock.advance(1_000);
+    }
+  };
+  const next = async () => {
+    await leader.end();
+    leader = await lead(t, [], [], { fixture });
+  };
+  await seconds(60, 0.35);
+  t.is(leader.stored(service.id)?.memory?.ceiling, undefined, 'all four are asked for');
+  await seconds(80, 0.12);
+  const told = leader.stored(service.id)?.records;
+  t.is(leader.stored(service.id)?.memory?.ceiling, 2);
+  await next();
+  await seconds(30, 0.12);
+  t.is(leader.replicas(service.id), 4, 'not yet two minutes');
+  await next();
+  await seconds(40, 0.12);
+  t.is(leader.replicas(service.id), 2);
+  t.deepEqual(leader.stored(service.id)?.records.slice(0, told?.length), told);
+});
+
+test('whoever recommends more than what is vouched for writes that at once', async (t) => {
+  const service = scaledService({ replicas: 4 });
+  const tasks = readyTasks(service, 4);
+  const it = await lead(t, [service], tasks);
+  const seconds = async (count: number, cpuCores: number) => {
+    for (let i = 0; i < count; i++) {
+      it.sample(tasks, { cpuCores });
+      await it.clock.advance(1_000);
+    }
+  };
+  const stored = () => it.stored(service.id)?.memory?.ceiling;
+  const untold = () =>
+    it.writes
+      .flat()
+      .filter(({ action }) => action?.$case === 'scaleDecision' && !action.value.record);
+  await seconds(60, 0.08);
+  t.is(stored(), 1);
+  const before = untold().length;
+  await seconds(20, 0.12);
+  t.is(stored(), 2);
+  t.is(untold().length, before + 1);
+  await seconds(100, 0.12);
+  t.is(it.replicas(service.id), 2);
+  t.is(untold().length, before + 1, 'what stays as it is costs nothing');
+});
+
 test('a new leader without samples leaves every count as it is', async (t) => {
   const service = scaledService({ replicas: 4 });
   const first = await lead(t, [service], readyTasks(service, 4));

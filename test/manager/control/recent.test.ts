@@ -63,11 +63,14 @@ test('of decisions those that changed a count are kept, and nothing of the log b
   const decided = (to: number): Change => {
     const record = { from: 2, to, inputJson: '{}' };
     const object = Autoscaling.fromPartial({ id: 'web', records: [record, record] });
-    return { action: 'update', table: 'autoscaling', object, previous: object };
+    const previous = Autoscaling.fromPartial({ id: 'web', records: [record] });
+    return { action: 'update', table: 'autoscaling', object, previous };
   };
   store.tell(1, [created()], 10);
   for (let index = 2; index <= 300; index++) store.tell(index, [decided(2)], 10);
   store.tell(301, [decided(4)], 10);
+  const before = decided(5);
+  store.tell(302, [{ ...before, previous: before.object } as Change], 10); // only what is remembered
   const [service, scaled, ...others] = recent.since(0).map(({ change }) => change);
   t.is(service?.table, 'service');
   t.true(scaled?.table === 'autoscaling' && scaled.previous === undefined);

@@ -96,11 +96,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       () =>
         taskDesiredStateAction(i, s),
   ),
-  fc.tuple(id, fc.nat(9), fc.boolean()).map(([serviceId, atMs, isSet]): Step => {
-    const record = { atMs, from: 1, to: atMs, inputJson: 'x'.repeat(3_000) };
-    const set = isSet ? { setReplicas: atMs } : {};
-    return () => scaleDecisionAction(ScaleDecision.fromPartial({ serviceId, record, ...set }));
-  }),
+  fc
+    .tuple(id, fc.nat(9), fc.boolean(), fc.boolean())
+    .map(([serviceId, atMs, isSet, isTold]): Step => {
+      const record = { atMs, from: 1, to: atMs, inputJson: 'x'.repeat(3_000) };
+      const rest = { ...(isSet && { setReplicas: atMs }), ...(isTold && { record }) };
+      const decision = { serviceId, memory: { activeAtMs: atMs }, ...rest };
+      return () => scaleDecisionAction(ScaleDecision.fromPartial(decision));
+    }),
   fc.tuple(fc.constantFrom(...TABLE_NAMES), id, freshness).map(
     ([table, i, fresh]): Step =>
       (store) => {

@@ -271,6 +271,11 @@ test('a decision is put to the end of the log of its service, which keeps one co
   );
   for (let atMs = 3; atMs < 100; atMs++) decide(atMs);
   t.is(log()?.records.length, 25);
+  const told = log()?.records;
+  const unsaid = { serviceId: web.id, memory: { activeAtMs: 100, ceiling: 2 }, setReplicas: 3 };
+  applyDirect(store, [scaleDecisionAction(ScaleDecision.fromPartial(unsaid))]);
+  t.is(log()?.memory?.ceiling, 2);
+  t.deepEqual(log()?.records, told, 'what is remembered can change alone');
 });
 
 test('a decision about a service that is gone is dropped', async (t) => {

@@ -1,4 +1,5 @@
 import { decide } from '../../../manager/autoscaler/decide.ts';
+import { handedOn, worthHandingOn } from '../../../manager/autoscaler/handed-on.ts';
 import { EMPTY_MEMORY, resumeMemory } from '../../../manager/autoscaler/memory.ts';
 import type { TaskView, Windowed } from '../../../manager/autoscaler/types.ts';
 import { worthRecording } from '../../../manager/autoscaler/worth-recording.ts';
@@ -24,11 +25,9 @@ export class ShoalController implements Controller {
   readonly #spec: AutoscaleSpec;
   readonly #fastMs: number;
   #memory: ScaleMemory = EMPTY_MEMORY;
-  /** What a new leader finds: the memory as it was with the last record. */
-  #stored: { memory: ScaleMemory; record: ScaleRecord | undefined } = {
-    memory: EMPTY_MEMORY,
-    record: undefined,
-  };
+  /** What a new leader finds: the memory as it was written last. */
+  #stored: { memory: ScaleMemory; atMs: number } = { memory: EMPTY_MEMORY, atMs: 0 };
+  #record: ScaleRecord | undefined;
   #ledSinceMs = 0;
   #setReplicas: number | undefined;
 
@@ -59,8 +58,11 @@ export class ShoalController implements Controller {
     };
     const decision = decide(this.#spec, this.#memory, input, nowMs);
     this.#memory = decision.memory;
-    if (worthRecording(this.#stored.record, decision.record)) {
-      this.#stored = { memory: decision.memory, record: decision.record };
+    const { memory, record } = decision;
+    const tells = worthRecording(this.#record, record);
+    if (tells) this.#record = record;
+    if (tells || worthHandingOn(this.#stored, memory, decision.replicas, nowMs) !== undefined) {
+      this.#stored = { memory: handedOn(memory, decision.replicas, nowMs), atMs: nowMs };
     }
     if (decision.replicas !== replicas) this.#setReplicas = decision.replicas;
     return decision.replicas;

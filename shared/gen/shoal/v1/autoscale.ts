@@ -287,6 +287,11 @@ export interface ScaleMemory {
   /** Since when another count than the autoscaler's is set by hand, and which; 0: none is. */
   handSinceMs: number;
   handReplicas: number;
+  /**
+   * Only where it is stored: nothing above it was recommended since, or this would have been written again. Absent:
+   * nobody knows what was.
+   */
+  ceiling?: number | undefined;
 }
 
 export interface Recommendation {
@@ -2733,7 +2738,15 @@ export const ScaleRecord: MessageFns<ScaleRecord> = {
 };
 
 function createBaseScaleMemory(): ScaleMemory {
-  return { recommendations: [], events: [], activeAtMs: 0, fastSinceMs: 0, handSinceMs: 0, handReplicas: 0 };
+  return {
+    recommendations: [],
+    events: [],
+    activeAtMs: 0,
+    fastSinceMs: 0,
+    handSinceMs: 0,
+    handReplicas: 0,
+    ceiling: undefined,
+  };
 }
 
 export const ScaleMemory: MessageFns<ScaleMemory> = {
@@ -2755,6 +2768,9 @@ export const ScaleMemory: MessageFns<ScaleMemory> = {
     }
     if (message.handReplicas !== 0) {
       writer.uint32(56).int64(message.handReplicas);
+    }
+    if (message.ceiling !== undefined) {
+      writer.uint32(64).int64(message.ceiling);
     }
     return writer;
   },
@@ -2820,6 +2836,14 @@ export const ScaleMemory: MessageFns<ScaleMemory> = {
             message.handReplicas = longToNumber(reader.int64());
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.ceiling = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2843,6 +2867,7 @@ export const ScaleMemory: MessageFns<ScaleMemory> = {
     message.fastSinceMs = object.fastSinceMs ?? 0;
     message.handSinceMs = object.handSinceMs ?? 0;
     message.handReplicas = object.handReplicas ?? 0;
+    message.ceiling = object.ceiling ?? undefined;
     return message;
   },
 };

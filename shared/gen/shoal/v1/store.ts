@@ -53,8 +53,8 @@ export interface TaskDesiredStateChange {
 }
 
 /**
- * What becomes of an Autoscaling object: the record at the end of its log (which is bounded where this is applied), the
- * rest in place of what there was.
+ * What becomes of an Autoscaling object: the record, if there is one, at the end of its log (which is bounded where this is
+ * applied), the rest in place of what there was.
  */
 export interface ScaleDecision {
   serviceId: string;
