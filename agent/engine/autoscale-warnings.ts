@@ -7,6 +7,7 @@ import {
   parseAutoscaleLabels,
 } from '../../shared/model/autoscale-labels.ts';
 import { sameValue } from '../../shared/model/equal.ts';
+import { replicasOf } from '../../shared/model/replicas.ts';
 
 const HELD_MINUTES = BY_HAND_HOLD_MS / 60_000;
 
@@ -72,8 +73,4 @@ function countWarning(
   }
   const within = asked === set ? '' : ` (${asked} is not within min and max)`;
   return `autoscaling is active: the count is ${set} now${within}, stays so for ${HELD_MINUTES} minutes, then follows the load again; to choose it yourself switch autoscaling off`;
-}
-
-function replicasOf(spec: ServiceSpec | undefined): number | undefined {
-  return spec?.mode?.$case === 'replicated' ? (spec.mode.value.replicas ?? 1) : undefined;
 }

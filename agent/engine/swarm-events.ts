@@ -1,5 +1,6 @@
 import type { WatchEvent } from '../../shared/gen/shoal/v1/control.ts';
 import type { Autoscaling, Node, Service, StoreObject } from '../../shared/gen/shoal/v1/objects.ts';
+import { replicasOf } from '../../shared/model/replicas.ts';
 import type { NewEvent } from './events.ts';
 import { availability } from './json/node.ts';
 import type { ObjectKind } from './types.ts';
@@ -79,7 +80,7 @@ function serviceFacts({ spec, updateStatus }: Service): Record<string, string> {
   return {
     updatestate: updateStatus?.state ?? '',
     image: spec?.task?.container?.image ?? '',
-    replicas: spec?.mode?.$case === 'replicated' ? String(spec.mode.value.replicas ?? 1) : '',
+    replicas: String(replicasOf(spec) ?? ''),
   };
 }
 

@@ -8,11 +8,11 @@ import type {
 } from '../../shared/gen/shoal/v1/control.ts';
 import type { Autoscaling, Service } from '../../shared/gen/shoal/v1/objects.ts';
 import type { SampleBatch } from '../../shared/gen/shoal/v1/peer.ts';
+import { replicasOf } from '../../shared/model/replicas.ts';
 import { find } from '../control/find.ts';
 import { type LeaderDeps, runLeaderLoop } from '../loop.ts';
 import { AutoscaleLoop } from './loop.ts';
 import { type Replayed, replay } from './replay.ts';
-import { replicasOf } from './scaling.ts';
 import type { OutsideReader } from './sources.ts';
 import type { Decide } from './types.ts';
 import type { WatchedService } from './watched-service.ts';
@@ -95,7 +95,7 @@ function describe(
   const common = {
     serviceId: service.id,
     serviceName: service.spec?.name ?? '',
-    replicas: replicasOf(service),
+    replicas: replicasOf(service.spec) ?? 0,
   };
   if (watched === undefined) {
     return { ...common, spec: undefined, readyTasks: 0, setByHand: false };

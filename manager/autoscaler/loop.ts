@@ -1,9 +1,10 @@
 import { messageOf } from '../../shared/errors.ts';
 import type { ScaleMemory, ScaleRecord } from '../../shared/gen/shoal/v1/autoscale.ts';
-import type { Service, ServiceSpec } from '../../shared/gen/shoal/v1/objects.ts';
+import type { Service } from '../../shared/gen/shoal/v1/objects.ts';
 import type { SampleBatch } from '../../shared/gen/shoal/v1/peer.ts';
 import type { StoreAction } from '../../shared/gen/shoal/v1/store.ts';
 import { DECISION_INTERVAL_MS } from '../../shared/model/autoscale.ts';
+import { withReplicas } from '../../shared/model/replicas.ts';
 import type { LeaderDeps, LoopBody, Round, Unit } from '../loop.ts';
 import { removeAction, scaleDecisionAction, updateAction } from '../store/tables.ts';
 import type { Change, ChangeBatch } from '../store/types.ts';
@@ -317,8 +318,4 @@ function scale(service: Service, replicas: number): StoreAction {
         ? withReplicas(previousSpec, replicas)
         : previousSpec,
   });
-}
-
-function withReplicas(spec: ServiceSpec, replicas: number): ServiceSpec {
-  return { ...spec, mode: { $case: 'replicated', value: { replicas } } };
 }

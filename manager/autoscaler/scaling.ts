@@ -59,10 +59,3 @@ export function signalOf({ kind }: AutoscaleMetric): Signal | undefined {
       return undefined;
   }
 }
-
-/** The count that the spec asks for now. */
-export function replicasOf(service: Service): number {
-  const mode = service.spec?.mode;
-  if (mode === undefined) return 1;
-  return mode.$case === 'replicated' ? (mode.value.replicas ?? 1) : 0;
-}

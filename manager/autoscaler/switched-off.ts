@@ -1,9 +1,9 @@
 import type { Autoscaling, Service } from '../../shared/gen/shoal/v1/objects.ts';
 import type { StoreAction } from '../../shared/gen/shoal/v1/store.ts';
+import { replicasOf } from '../../shared/model/replicas.ts';
 import { scaleDecisionAction } from '../store/tables.ts';
 import { EMPTY_MEMORY } from './memory.ts';
 import { plainRecord } from './records.ts';
-import { replicasOf } from './scaling.ts';
 
 /**
  * Ends the log of a service that is not scaled any more. It lives as long as the service, since it tells how the count
@@ -13,7 +13,7 @@ export function switchOff(service: Service, nowMs: number): StoreAction {
   const message = 'scaling was switched off: the count stays as it is';
   return scaleDecisionAction({
     serviceId: service.id,
-    record: plainRecord(replicasOf(service), 'off', message, nowMs),
+    record: plainRecord(replicasOf(service.spec) ?? 0, 'off', message, nowMs),
     memory: EMPTY_MEMORY,
     serviceName: service.spec?.name ?? '',
   });

@@ -11,9 +11,10 @@ import {
   withAutoscaleDefaults,
 } from '../../shared/model/autoscale.ts';
 import { sameValue } from '../../shared/model/equal.ts';
+import { replicasOf } from '../../shared/model/replicas.ts';
 import { NANO_CPUS_PER_CPU, nsToMs } from '../../shared/model/units.ts';
 import { resumeMemory } from './memory.ts';
-import { isActive, replicasOf, signalOf } from './scaling.ts';
+import { isActive, signalOf } from './scaling.ts';
 import type { Signal, Windows } from './signals.ts';
 import type { OutsideMetric, OutsideReader } from './sources.ts';
 import type { DecisionInput, MetricInput } from './types.ts';
@@ -57,7 +58,7 @@ export class WatchedService {
   ) {
     this.id = service.id;
     this.stored = stored;
-    this.memory = resumeMemory(stored?.memory, replicasOf(service), nowMs);
+    this.memory = resumeMemory(stored?.memory, replicasOf(service.spec) ?? 0, nowMs);
     this.#service = service;
     this.#spec = spec;
     this.#rules = withAutoscaleDefaults(spec);
@@ -80,7 +81,7 @@ export class WatchedService {
   }
 
   get replicas(): number {
-    return replicasOf(this.#service);
+    return replicasOf(this.#service.spec) ?? 0;
   }
 
   /** Whoever only recommends has no count of its own that another one could be compared with. */

@@ -5,6 +5,7 @@ import {
   type Task,
   TaskState,
 } from '../../shared/gen/shoal/v1/objects.ts';
+import { replicasOf } from '../../shared/model/replicas.ts';
 import { isUpToDate } from '../../shared/model/spec-change.ts';
 import { isWanted } from '../../shared/model/task-state.ts';
 import type { ReadView, Tables } from '../store/types.ts';
@@ -38,7 +39,6 @@ export function listObjects<K extends Kind>(
  * was told to stop no longer counts.
  */
 export function countTasks(view: ReadView, service: Service): ServiceStatusCount {
-  const mode = service.spec?.mode;
   let [runningTasks, wantedTasks, completedTasks] = [0, 0, 0];
   for (const task of view.tasksOfService(service.id)) {
     const state = task.status?.state ?? TaskState.NEW;
@@ -49,7 +49,7 @@ export function countTasks(view: ReadView, service: Service): ServiceStatusCount
     if (state === TaskState.RUNNING && !down) runningTasks += 1;
   }
   // A global service wants what its orchestrator made: one on each node that may have it.
-  const desiredTasks = mode?.$case === 'replicated' ? (mode.value.replicas ?? 1) : wantedTasks;
+  const desiredTasks = replicasOf(service.spec) ?? wantedTasks;
   return { runningTasks, desiredTasks, completedTasks };
 }
 

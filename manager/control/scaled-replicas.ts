@@ -1,6 +1,7 @@
 import type { Service, ServiceSpec } from '../../shared/gen/shoal/v1/objects.ts';
 import { withAutoscaleDefaults } from '../../shared/model/autoscale.ts';
 import { effectiveAutoscale, followsLoad } from '../../shared/model/autoscale-labels.ts';
+import { replicasOf, withReplicas } from '../../shared/model/replicas.ts';
 
 /** What is stored of a service's count: the spec with it, and what the operator declared last. */
 export type Counted = Readonly<{ spec: ServiceSpec; declaredReplicas: number | undefined }>;
@@ -36,12 +37,4 @@ function withinRange(spec: ServiceSpec, replicas: number, when: 'start' | 'later
   }
   const { min, max } = withAutoscaleDefaults(scaled);
   return withReplicas(spec, Math.min(Math.max(replicas, min), max));
-}
-
-function replicasOf(spec: ServiceSpec | undefined): number | undefined {
-  return spec?.mode?.$case === 'replicated' ? (spec.mode.value.replicas ?? 1) : undefined;
-}
-
-function withReplicas(spec: ServiceSpec, replicas: number): ServiceSpec {
-  return { ...spec, mode: { $case: 'replicated', value: { replicas } } };
 }

@@ -1,4 +1,5 @@
 import { type Node, type Service, TaskState } from '../../shared/gen/shoal/v1/objects.ts';
+import { replicasOf } from '../../shared/model/replicas.ts';
 import type { ServiceContext } from './context.ts';
 import { isRunning, type ServiceDraft, type Slot, stateOf } from './draft.ts';
 import { isDown, isDrained, meets, takesNewTasks } from './nodes.ts';
@@ -30,8 +31,7 @@ export function scaleReplicated(
   service: Service,
   { cluster }: ServiceContext,
 ): void {
-  const mode = service.spec?.mode;
-  const replicas = mode?.$case === 'replicated' ? (mode.value.replicas ?? 1) : 1;
+  const replicas = replicasOf(service.spec) ?? 1;
   const occupied = [...draft.slots.values()].filter(isOccupied);
   const surplus = occupied.length - replicas;
   const victims = new Set(surplus > 0 ? leastNeeded(occupied).slice(0, surplus) : []);

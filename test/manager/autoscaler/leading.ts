@@ -157,7 +157,3 @@ export async function lead(
     },
   };
 }
-
-export function withReplicas(spec: Service['spec'] & object, replicas: number) {
-  return { ...spec, mode: { $case: 'replicated' as const, value: { replicas } } };
-}

@@ -4,9 +4,10 @@ import type { Decide, DecisionInput } from '../../../manager/autoscaler/types.ts
 import { removeAction, updateAction } from '../../../manager/store/tables.ts';
 import { NotLeaderError, ShoalError } from '../../../shared/errors.ts';
 import { Autoscaling, type ServiceSpec, TaskState } from '../../../shared/gen/shoal/v1/objects.ts';
+import { withReplicas } from '../../../shared/model/replicas.ts';
 import { fixtureId, networkFixture, serviceFixture, taskOf } from '../../support/objects.ts';
 import { storeFixture } from '../../support/store.ts';
-import { lead, PUBLISHED, readyTasks, scaledService, withReplicas } from './leading.ts';
+import { lead, PUBLISHED, readyTasks, scaledService } from './leading.ts';
 
 test('load above the target raises the count, and a record says why', async (t) => {
   const service = scaledService({ replicas: 2 });

@@ -1,0 +1,13 @@
+import type { ServiceSpec } from '../gen/shoal/v1/objects.ts';
+
+/** The count that a spec asks for, 1 where it says none; undefined: its mode has none. */
+export function replicasOf(spec: Pick<ServiceSpec, 'mode'> | undefined): number | undefined {
+  if (spec === undefined) return undefined;
+  const { mode } = spec;
+  if (mode === undefined) return 1;
+  return mode.$case === 'replicated' ? (mode.value.replicas ?? 1) : undefined;
+}
+
+export function withReplicas(spec: ServiceSpec, replicas: number): ServiceSpec {
+  return { ...spec, mode: { $case: 'replicated', value: { replicas } } };
+}
