@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../../shared/clock.ts';
 import type { NodeStorage, PeerTransport } from './ports.ts';
+import { SnapshotPace } from './snapshot-pace.ts';
 import type { Message, RaftId, SnapshotRequest } from './types.ts';
 
 /**
@@ -13,6 +14,8 @@ export type SenderPorts = Readonly<{
   clock: Clock;
   transport: PeerTransport;
   storage: NodeStorage;
+  /** How the sending of a snapshot ended. */
+  snapshotEnded: (to: RaftId, ok: boolean) => void;
   /** The snapshot that a message is about is not kept any more: a newer one has taken its place. */
   snapshotGone: (to: RaftId) => void;
 }>;
@@ -24,8 +27,11 @@ export class NodeSender {
   readonly #held = new Map<RaftId, Message>();
   #lingering: Timer | undefined;
 
+  readonly #pace: SnapshotPace;
+
   constructor(ports: SenderPorts) {
     this.#ports = ports;
+    this.#pace = new SnapshotPace({ clock: ports.clock, report: ports.snapshotEnded });
   }
 
   send(messages: readonly Message[]): void {
@@ -46,7 +52,21 @@ export class NodeSender {
     transport.flush();
   }
 
+  snapshotSent(to: RaftId, ok: boolean): void {
+    this.#pace.ended(to, ok);
+  }
+
+  /** Leads no more: only leaders send snapshots. */
+  unseated(): void {
+    this.#pace.stop();
+  }
+
   stop(): void {
+    this.#dropHeld();
+    this.#pace.stop();
+  }
+
+  #dropHeld(): void {
     this.#held.clear();
     this.#lingering?.cancel();
     this.#lingering = undefined;
@@ -60,13 +80,16 @@ export class NodeSender {
 
   #sendHeld(): void {
     for (const message of this.#held.values()) this.#ports.transport.send(message);
-    this.stop();
+    this.#dropHeld();
   }
 
   #sendSnapshot(message: SnapshotRequest): void {
     const body = this.#ports.storage.openSnapshot(message.snapshot);
     if (body === undefined) this.#ports.snapshotGone(message.to);
-    else this.#ports.transport.sendSnapshot(message, body);
+    else {
+      this.#pace.begun(message.to);
+      this.#ports.transport.sendSnapshot(message, body);
+    }
   }
 }
 

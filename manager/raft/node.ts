@@ -129,6 +129,7 @@ export class RaftNode {
       clock,
       transport,
       storage,
+      snapshotEnded: (to, ok) => this.#turns.guard(() => this.#raft.reportSnapshot(to, ok)),
       // The next heartbeat's answer leads to the newer one.
       snapshotGone: (to) =>
         ports.defer(() => this.#turns.guard(() => this.#raft.reportSnapshot(to, false))),
@@ -172,7 +173,7 @@ export class RaftNode {
     transport.start(this.#id, {
       message: (message) => this.#step(message),
       unreachable: (id) => this.#turns.guard(() => this.#raft.reportUnreachable(id)),
-      snapshotSent: (id, ok) => this.#turns.guard(() => this.#raft.reportSnapshot(id, ok)),
+      snapshotSent: (id, ok) => this.#sender.snapshotSent(id, ok),
       receiveSnapshot: (message) => this.#receiveSnapshot(message),
       removed: () => this.#turns.guard(() => this.#becomeRemoved('another member says so')),
       wasRemoved: (id) => this.#book.wasRemoved(id),
@@ -335,6 +336,7 @@ export class RaftNode {
     this.#statusDue = true;
     if (soft.role !== 'leader') {
       this.#leaderFromIndex = undefined;
+      this.#sender.unseated();
       return;
     }
     const first = entries.find(({ term }) => term === soft.term);

@@ -24,6 +24,35 @@ test('the state is asked for when a snapshot is due, and the log is cut behind i
   t.deepEqual(again.links.peers, ['a'], 'who is where comes from the snapshot');
 });
 
+test('a member that cannot keep a snapshot is not sent one with each heartbeat', (t) => {
+  const world = alone();
+  world.node.take([{ kind: 'add-member', id: 1, member: member('b') }]);
+  world.run();
+  world.node.take([{ kind: 'applied', index: 3 }]);
+  const envelope = { from: id('b'), to: id('a'), term: 2 };
+  const refused = { rejected: true, hintIndex: 0, hintTerm: 0 };
+  const sent = () => world.links.sent.filter(({ type }) => type === 'snapshot').length;
+  world.hear({ type: 'append-reply', ...envelope, index: 3, ...refused });
+  t.is(sent(), 1);
+  let told = 0;
+  for (let tick = 0; tick < 150; tick++) {
+    if (sent() > told) {
+      told = sent();
+      world.links.events?.snapshotSent(id('b'), false);
+      world.run();
+    }
+    world.hear({
+      type: 'append-reply',
+      ...envelope,
+      index: world.disk.view.lastIndex(),
+      ...refused,
+    });
+    world.hear({ type: 'heartbeat-reply', ...envelope, readSeq: 0 });
+    world.ticks(1);
+  }
+  t.true(sent() >= 5 && sent() <= 7, `${sent()} in 15 s`);
+});
+
 test('the log is not cut before a member that is being sent a snapshot has what follows it', async (t) => {
   const world = alone();
   world.node.take([{ kind: 'add-member', id: 1, member: member('b') }]);
