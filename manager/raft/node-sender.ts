@@ -1,7 +1,8 @@
 import type { Clock, Timer } from '../../shared/clock.ts';
+import type { SnapshotBody } from './durable-log.ts';
 import type { NodeStorage, PeerTransport } from './ports.ts';
 import { SnapshotPace } from './snapshot-pace.ts';
-import type { Message, RaftId, SnapshotRequest } from './types.ts';
+import type { Message, RaftId, SnapshotMeta, SnapshotRequest } from './types.ts';
 
 /**
  * How long a message that nobody's answer waits for may lie, so that the next one can take its place:
@@ -18,6 +19,8 @@ export type SenderPorts = Readonly<{
   snapshotEnded: (to: RaftId, ok: boolean) => void;
   /** The snapshot that a message is about is not kept any more: a newer one has taken its place. */
   snapshotGone: (to: RaftId) => void;
+  /** What is kept of it cannot be read. */
+  snapshotDamaged: (snapshot: SnapshotMeta) => void;
 }>;
 
 /** Sends what the core has for the other members, and decides when it leaves. */
@@ -88,7 +91,16 @@ export class NodeSender {
     if (body === undefined) this.#ports.snapshotGone(message.to);
     else {
       this.#pace.begun(message.to);
-      this.#ports.transport.sendSnapshot(message, body);
+      this.#ports.transport.sendSnapshot(message, this.#watched(message.snapshot, body));
+    }
+  }
+
+  *#watched(meta: SnapshotMeta, body: SnapshotBody): Generator<Uint8Array> {
+    try {
+      yield* body;
+    } catch (error) {
+      this.#ports.snapshotDamaged(meta);
+      throw error;
     }
   }
 }

@@ -82,8 +82,17 @@ export class NodeSnapshots {
     this.#askForAll();
   }
 
+  /** That of `index` cannot be read: where it is the newest, whoever needs it waits for another one. */
+  renew(index: number): void {
+    if (this.#ports.view.snapshot()?.index === index) this.#ask();
+  }
+
   #askForAll(): void {
-    if (this.#orders === this.#ordersDone || this.#asked || this.#committing) return;
+    if (this.#orders > this.#ordersDone) this.#ask();
+  }
+
+  #ask(): void {
+    if (this.#asked || this.#committing) return;
     this.#asked = true;
     this.#ports.ask();
   }

@@ -130,6 +130,7 @@ export class RaftNode {
       transport,
       storage,
       snapshotEnded: (to, ok) => this.#turns.guard(() => this.#raft.reportSnapshot(to, ok)),
+      snapshotDamaged: ({ index }) => this.#turns.guard(() => this.#snapshots.renew(index)),
       // The next heartbeat's answer leads to the newer one.
       snapshotGone: (to) =>
         ports.defer(() => this.#turns.guard(() => this.#raft.reportSnapshot(to, false))),

@@ -53,6 +53,35 @@ test('a member that cannot keep a snapshot is not sent one with each heartbeat',
   t.true(sent() >= 5 && sent() <= 7, `${sent()} in 15 s`);
 });
 
+test('a snapshot that cannot be read any more is taken anew for who needs it', async (t) => {
+  const world = alone();
+  world.node.take([{ kind: 'add-member', id: 1, member: member('b') }]);
+  world.run();
+  world.node.take([{ kind: 'applied', index: 3 }]);
+  const envelope = { from: id('b'), to: id('a'), term: 2 };
+  const refused = { rejected: true, hintIndex: 0, hintTerm: 0 };
+  world.disk.damaged = true;
+  world.hear({ type: 'append-reply', ...envelope, index: 3, ...refused });
+  const [body = []] = world.links.bodies;
+  t.is(world.of('take-snapshot').length, 0);
+  t.throws(() => [...body], { message: /checksum/ });
+  world.run();
+  t.is(world.of('take-snapshot').length, 1);
+  world.disk.damaged = false;
+  world.node.take([
+    { kind: 'snapshot-begin', index: 3 },
+    { kind: 'snapshot-chunk', chunk: Uint8Array.of(7) },
+    { kind: 'snapshot-end', ok: true },
+  ]);
+  await new Promise(setImmediate);
+  world.links.events?.snapshotSent(id('b'), false);
+  world.hear({ type: 'heartbeat-reply', ...envelope, readSeq: 0 });
+  world.run();
+  world.hear({ type: 'append-reply', ...envelope, index: 3, ...refused });
+  const again = world.links.bodies.at(-1) ?? [];
+  t.deepEqual([...again].at(-1), Uint8Array.of(7));
+});
+
 test('the log is not cut before a member that is being sent a snapshot has what follows it', async (t) => {
   const world = alone();
   world.node.take([{ kind: 'add-member', id: 1, member: member('b') }]);

@@ -29,6 +29,8 @@ export class Disk implements NodeStorage {
   broken = false;
   full = false;
   snapshotsFail = false;
+  /** Of snapshots, what comes after their first byte. */
+  damaged = false;
   replaceDue = false;
   /** Has room again, says its owner, and has none for what is written. */
   hidesFull = false;
@@ -84,7 +86,7 @@ export class Disk implements NodeStorage {
     this.view.setSnapshot(meta);
   }
   openSnapshot({ index }: { index: number }): SnapshotBody | undefined {
-    return this.snapshots.get(index)?.chunks;
+    return this.damaged ? damagedBody() : this.snapshots.get(index)?.chunks;
   }
   putNote(key: string, value: Uint8Array): void {
     this.notes.set(key, value);
@@ -103,10 +105,16 @@ export class Disk implements NodeStorage {
   }
 }
 
+function* damagedBody(): Generator<Uint8Array> {
+  yield Uint8Array.of(1);
+  throw new Error('its checksum is wrong');
+}
+
 export class Links implements PeerTransport {
   readonly #events: string[];
   events: TransportEvents | undefined;
   sent: Message[] = [];
+  bodies: SnapshotBody[] = [];
   peers: string[] = [];
   constructor(events: string[]) {
     this.#events = events;
@@ -118,7 +126,8 @@ export class Links implements PeerTransport {
     this.sent.push(message);
     this.#events.push(`send ${message.type} to ${message.to[0]}`);
   }
-  sendSnapshot(message: Message): void {
+  sendSnapshot(message: Message, body: SnapshotBody): void {
+    this.bodies.push(body);
     this.send(message);
   }
   flush(): void {
