@@ -37,9 +37,15 @@ echo "counted to $n in ${TASK:-$(hostname)}"
 CGI
 cat >"$rootfs/bin/serve" <<'SERVE'
 #!/bin/sh
-# Ends at once on SIGTERM, after the connections it has answered.
-trap 'kill $child; exit 0' TERM INT
-httpd -f -p "${PORT:-80}" -h /www &
+# On SIGTERM it takes no more connections, and ends once those that it has are answered.
+port=${PORT:-80}
+end() {
+  kill $child
+  while netstat -tn | grep -q ":$port .*ESTABLISHED"; do usleep 10000; done
+  exit 0
+}
+trap end TERM INT
+httpd -f -p "$port" -h /www &
 child=$!
 wait $child
 SERVE
