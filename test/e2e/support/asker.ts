@@ -1,11 +1,13 @@
 // asker.ts URL...: asks each address again and again, each time by a new connection, until its input ends. Then it
-// prints what came of it as JSON: {asked, failed: [{url, atMs, afterMs, error}]}.
+// prints what came of it as JSON: {asked, failed: [{url, atMs, afterMs, error, reached, port}]}.
 import { get } from 'node:http';
 
 const PAUSE_MS = 10;
 const PATIENCE_MS = 5_000;
 
-type Failure = Readonly<{ url: string; atMs: number; afterMs: number; error: string }>;
+/** How far a request got: what an answer that does not come was lost by. */
+type Trace = { reached: 'connecting' | 'connected' | 'head' | 'body'; port: number | undefined };
+type Failure = Readonly<{ url: string; atMs: number; afterMs: number; error: string }> & Trace;
 
 const failed: Failure[] = [];
 let asked = 0;
@@ -15,16 +17,25 @@ process.stdin.once('end', () => {
   isOver = true;
 });
 
-function ask(url: string): Promise<void> {
+function ask(url: string, trace: Trace): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = get(url, { agent: false }, (response) => {
-      response.resume();
+      trace.reached = 'head';
+      response.on('data', () => {
+        trace.reached = 'body';
+      });
       response.once('error', reject);
       response.once('end', () => {
         if (response.statusCode === 200 && response.complete) resolve();
         else reject(new Error(`status ${response.statusCode}, complete: ${response.complete}`));
       });
     });
+    request.once('socket', (socket) =>
+      socket.once('connect', () => {
+        trace.reached = 'connected';
+        trace.port = socket.localPort;
+      }),
+    );
     request.setTimeout(PATIENCE_MS, () => request.destroy(new Error('no answer in time')));
     request.once('error', reject);
   });
@@ -33,11 +44,12 @@ function ask(url: string): Promise<void> {
 async function askOn(url: string): Promise<void> {
   while (!isOver) {
     const atMs = Date.now();
+    const trace: Trace = { reached: 'connecting', port: undefined };
     asked += 1;
     try {
-      await ask(url);
+      await ask(url, trace);
     } catch (error) {
-      failed.push({ url, atMs, afterMs: Date.now() - atMs, error: String(error) });
+      failed.push({ url, atMs, afterMs: Date.now() - atMs, error: String(error), ...trace });
     }
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
