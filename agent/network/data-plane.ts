@@ -1,3 +1,4 @@
+import { doubledMs } from '../../shared/backoff.ts';
 import type { Clock, Timer } from '../../shared/clock.ts';
 import { messageOf, ShoalError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
@@ -29,7 +30,7 @@ const ATTACH_COALESCE_MS = 2;
 const VERIFY_MS = 60_000;
 /** At most 2 % of the time goes into verifying, however large the tables are. */
 const VERIFY_SHARE = 50;
-const RETRY_MS = { first: 100, last: 30_000 };
+const RETRY = { firstMs: 100, lastMs: 30_000 };
 const DEFAULT_DATA_PATH_PORT = 4789;
 
 export type DataPlaneDeps = Readonly<{
@@ -82,7 +83,7 @@ export class NetworkController implements DataPlane, TrafficMeter {
     this.#traffic = new TrafficReader(deps.kernel);
     this.#rounds = new Rounds(deps.clock, () => this.#round());
     this.#wirer = new TaskWirer(deps, this.#tasks, this.#namespaces, {
-      again: () => this.#ask(RETRY_MS.first),
+      again: () => this.#ask(RETRY.firstMs),
       giveUp: (entry) => {
         this.#leaving.push({ entry, done: () => undefined });
         this.#ask(0);
@@ -257,7 +258,7 @@ export class NetworkController implements DataPlane, TrafficMeter {
     for (const { resolve } of waiting) resolve();
     if (!good) {
       this.#failedRounds += 1;
-      this.#ask(Math.min(RETRY_MS.last, RETRY_MS.first * 2 ** (this.#failedRounds - 1)));
+      this.#ask(doubledMs(this.#failedRounds, RETRY));
       return;
     }
     this.#failedRounds = 0;

@@ -1,9 +1,9 @@
+import { doubledMs } from '../../shared/backoff.ts';
 import type { Clock, Timer } from '../../shared/clock.ts';
 import type { RaftId } from './types.ts';
 
-/** After the second failure in a row, doubled by each further one, milliseconds. */
-const FIRST_PAUSE_MS = 1_000;
-const MOST_PAUSE_MS = 5_000;
+/** From the second failure in a row on. */
+const PAUSES = { firstMs: 1_000, lastMs: 5_000 };
 
 export type SnapshotPacePorts = Readonly<{
   clock: Clock;
@@ -44,8 +44,7 @@ export class SnapshotPace {
       report(to, false);
       return;
     }
-    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** (before - 1), MOST_PAUSE_MS);
-    const pause = clock.after(pauseMs, () => {
+    const pause = clock.after(doubledMs(before, PAUSES), () => {
       this.#pauses.delete(to);
       report(to, false);
     });
