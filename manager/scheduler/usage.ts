@@ -4,6 +4,7 @@ import {
   type Task,
   TaskState,
 } from '../../shared/gen/shoal/v1/objects.ts';
+import { portKey } from '../../shared/model/port-key.ts';
 import { isTerminal, isWanted } from '../../shared/model/task-state.ts';
 
 /** What the tasks assigned to one node take of it. */
@@ -59,7 +60,7 @@ export function claimOf(task: Task): Claim {
 function hostPortsOf(task: Task): string[] {
   return task.ports
     .filter((port) => port.publishMode === 'host' && port.publishedPort !== 0)
-    .map((port) => `${port.protocol || 'tcp'}/${port.publishedPort}`);
+    .map(portKey);
 }
 
 /** Units by kind: a named resource is one unit of its kind. */

@@ -1,5 +1,6 @@
 import type { PortConfig, Service, ServiceSpec, Task, TaskSpec } from '../gen/shoal/v1/objects.ts';
 import { sameValue } from './equal.ts';
+import { portKey } from './port-key.ts';
 
 /**
  * Whether tasks of the two specs are interchangeable. Registry credentials do not count: they serve
@@ -44,7 +45,7 @@ export function taskPortsKey(ports: readonly PortConfig[]): string {
   if (ports.length === 0) return NO_PORTS;
   const bound = ports
     .filter(({ publishMode }) => publishMode === 'host')
-    .map((port) => `${port.protocol || 'tcp'}/${port.publishedPort}/${port.targetPort}`);
+    .map((port) => `${portKey(port)}/${port.targetPort}`);
   const ingress = ports.some(({ publishMode }) => publishMode !== 'host');
   return `${ingress}:${bound.sort().join()}`;
 }
