@@ -2,6 +2,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { isShoalError, messageOf, ShoalError } from '../../shared/errors.ts';
 import type { Mount } from '../../shared/gen/containerd/types.ts';
 import type { Log } from '../../shared/log.ts';
+import { SIGKILL } from '../../shared/model/signal.ts';
 import type { Image } from '../image/types.ts';
 import { allCapabilities } from './capabilities.ts';
 import { Entry } from './entry.ts';
@@ -73,7 +74,6 @@ const STARTS_PER_CORE = 2;
 const SHIM_GONE = /ttrpc: closed|failed to start shim/;
 const START_TRIES = 3;
 const FORCE_KILL_MS = 10_000;
-const SIGKILL = 9;
 
 /** Containers by containerd: what can be asked of them. `table.ts` knows how they fare. */
 export class ContainerdRuntime implements Runtime {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../shared/clock.ts';
 import { ShoalError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { signalNumber } from '../../shared/model/signal.ts';
+import { SIGKILL, SIGTERM, signalNumber } from '../../shared/model/signal.ts';
 import type { Runtime } from '../runtime/types.ts';
 import { within } from './within.ts';
 
@@ -9,8 +9,6 @@ import { within } from './within.ts';
 const KILL_WAIT_MS = 10_000;
 /** Docker's. */
 const GRACE_MS = 10_000;
-const SIGKILL = 9;
-const SIGTERM = 15;
 
 /** How a process ended. */
 export type Outcome = Readonly<{ exitCode: number; oomKilled: boolean }>;

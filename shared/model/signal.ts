@@ -11,6 +11,9 @@ const NUMBERS = new Map<string, number>([
   ...NAMES.map((name, index) => [name, index + 1] as const),
   ...OTHER_NAMES,
 ]);
+export const SIGHUP = 1;
+export const SIGKILL = 9;
+export const SIGTERM = 15;
 const RTMIN = 34; // of the C library, as Docker counts
 const RTMAX = 64;
 

@@ -1,4 +1,4 @@
-import { signalNumber } from '../../../shared/model/signal.ts';
+import { SIGKILL, SIGTERM, signalNumber } from '../../../shared/model/signal.ts';
 import type { Image, ImageConfig } from '../../image/types.ts';
 import type { Container } from '../../runtime/types.ts';
 import { containerEvent } from '../container-events.ts';
@@ -28,8 +28,6 @@ const CONTAINER_FILTERS = [
   'is-task',
   'isolation',
 ];
-const SIGKILL = 9;
-const SIGTERM = 15;
 /** After SIGKILL an end is a matter of the kernel; longer means something is stuck in it. */
 const KILL_MS = 10_000;
 

@@ -1,4 +1,5 @@
 import { messageOf } from '../../../shared/errors.ts';
+import { SIGHUP } from '../../../shared/model/signal.ts';
 import { frame } from '../../../shared/stream-frames.ts';
 import { startFailureCode } from '../../runtime/record.ts';
 import type { ExecConfig, ExecProcess } from '../../runtime/types.ts';
@@ -32,7 +33,6 @@ import { findContainer } from './find-container.ts';
 
 /** Docker's for a process that could not be started, whatever else the reason. */
 const NOT_EXECUTABLE = 126;
-const SIGHUP = 1;
 
 /** Go's StrSlice: one string is a list of one. */
 const command: Codec<string[]> = {

@@ -7,6 +7,7 @@ import {
   TtrpcRequest,
   TtrpcResponse,
 } from '../../../shared/gen/containerd/shim.ts';
+import { SIGKILL } from '../../../shared/model/signal.ts';
 
 const SERVICE = 'containerd.task.v2.Task';
 const HEADER_BYTES = 10;
@@ -14,7 +15,6 @@ const REQUEST = 1;
 const RESPONSE = 2;
 /** Far above any answer to the calls made here; more is not a shim. */
 const MAX_ANSWER_BYTES = 1 << 20;
-const SIGKILL = 9;
 
 /** A shim, spoken to past containerd. `address` as in the file of that name: `unix:///run/containerd/s/...`. */
 export class ShimClient {
