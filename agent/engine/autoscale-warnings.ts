@@ -7,7 +7,7 @@ import {
   parseAutoscaleLabels,
 } from '../../shared/model/autoscale-labels.ts';
 import { sameValue } from '../../shared/model/equal.ts';
-import { replicasOf } from '../../shared/model/replicas.ts';
+import { replicasOf, saidReplicas } from '../../shared/model/replicas.ts';
 
 const HELD_MINUTES = BY_HAND_HOLD_MS / 60_000;
 
@@ -57,7 +57,7 @@ function countWarning(
   before: Service | undefined,
   spec: ServiceSpec,
 ): string | undefined {
-  const asked = given.mode?.$case === 'replicated' ? given.mode.value.replicas : undefined;
+  const asked = saidReplicas(given);
   const set = replicasOf(spec);
   const wasScaled = before?.spec !== undefined && followsLoad(before.spec);
   if (!wasScaled) {

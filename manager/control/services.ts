@@ -2,6 +2,7 @@ import { ShoalError } from '../../shared/errors.ts';
 import { type Service, ServiceSpec, type UpdateStatus } from '../../shared/gen/shoal/v1/objects.ts';
 import { newId } from '../../shared/ids.ts';
 import { sameValue } from '../../shared/model/equal.ts';
+import { saidReplicas } from '../../shared/model/replicas.ts';
 import { replacesTasks } from '../../shared/model/spec-change.ts';
 import { createAction, removeAction, updateAction } from '../store/tables.ts';
 import { nameConflict } from '../store/transaction.ts';
@@ -75,7 +76,7 @@ export async function updateService(
   const judged = judge(store, kept, stored.id);
   checkUnchangeable(stored.spec, judged);
   // As the operator gave it: completed, a spec without a count would ask for 1.
-  const saysCount = !options.rollback && givesReplicas(wanted);
+  const saysCount = !options.rollback && saidReplicas(wanted) !== undefined;
   const counted = countedSpec(judged, stored, saysCount);
   const updated = updatedService(stored, counted, options.rollback, clock.now());
   await writer.write([updateAction('service', updated)], signal);
@@ -132,10 +133,6 @@ function withRegistryAuth(
   const registryAuth = source?.task?.container?.registryAuth ?? '';
   if (registryAuth === '') return spec;
   return { ...spec, task: { ...task, container: { ...task.container, registryAuth } } };
-}
-
-function givesReplicas({ mode }: ServiceSpec): boolean {
-  return mode?.$case === 'replicated' && mode.value.replicas !== undefined;
 }
 
 /** Clients that do not know the field send back all but it: that says nothing about it. */

@@ -4,8 +4,12 @@ import type { ServiceSpec } from '../gen/shoal/v1/objects.ts';
 export function replicasOf(spec: Pick<ServiceSpec, 'mode'> | undefined): number | undefined {
   if (spec === undefined) return undefined;
   const { mode } = spec;
-  if (mode === undefined) return 1;
-  return mode.$case === 'replicated' ? (mode.value.replicas ?? 1) : undefined;
+  return mode === undefined || mode.$case === 'replicated' ? (saidReplicas(spec) ?? 1) : undefined;
+}
+
+/** The same as far as it is said. */
+export function saidReplicas({ mode }: Pick<ServiceSpec, 'mode'>): number | undefined {
+  return mode?.$case === 'replicated' ? mode.value.replicas : undefined;
 }
 
 export function withReplicas(spec: ServiceSpec, replicas: number): ServiceSpec {
