@@ -4,7 +4,6 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { decide } from '../../../manager/autoscaler/decide.ts';
-import { handedOn, worthHandingOn } from '../../../manager/autoscaler/handed-on.ts';
 import { EMPTY_MEMORY, resumeMemory } from '../../../manager/autoscaler/memory.ts';
 import { SCALE_REASONS } from '../../../manager/autoscaler/reasons.ts';
 import { replay } from '../../../manager/autoscaler/replay.ts';
@@ -17,6 +16,7 @@ import type {
   ScalingPolicy,
   ScalingRules,
 } from '../../../shared/gen/shoal/v1/autoscale.ts';
+import { WrittenMemory } from '../../support/written-memory.ts';
 import {
   ask,
   askAndKeep,
@@ -260,29 +260,6 @@ class Run {
   }
 }
 
-/** What the leaders of a run write, and what the next one begins with. */
-class Written {
-  writes = 0;
-  #memory: ScaleMemory | undefined;
-  #atMs = 0;
-  #record: ScaleRecord | undefined;
-
-  decided(run: Run, record: ScaleRecord): void {
-    const tells = worthRecording(this.#record, record);
-    const stored = { memory: this.#memory, atMs: this.#atMs };
-    const { memory: decided, replicas, nowMs } = run;
-    if (!tells && worthHandingOn(stored, decided, replicas, nowMs) === undefined) return;
-    this.writes += 1;
-    this.#memory = handedOn(decided, replicas, nowMs);
-    this.#atMs = nowMs;
-    if (tells) this.#record = record;
-  }
-
-  resume(run: Run): void {
-    run.memory = resumeMemory(this.#memory, run.replicas, run.nowMs);
-  }
-}
-
 test('a constant load reaches a count within five minutes and stays at it', (t) => {
   const total = fc.double({ min: 0, max: 30, noNaN: true });
   fc.assert(
@@ -329,19 +306,19 @@ test('nothing is lowered or raised against what was recommended in a window, wha
       fc.integer({ min: 1, max: 40 }),
       (events, from) => {
         const it = new Run(tuned, from);
-        const written = new Written();
+        const written = new WrittenMemory();
         // What leaders before recommended is known of decreases only.
         let ledSinceMs = 0;
         const recommended: { atMs: number; replicas: number }[] = [];
         for (const each of events) {
           if (typeof each === 'string') ledSinceMs = it.nowMs;
           if (each === 'lost') it.memory = EMPTY_MEMORY;
-          else if (each === 'reloaded') written.resume(it);
+          else if (each === 'reloaded') it.memory = written.resumed(it.replicas, it.nowMs);
           else {
             for (let i = 0; i < each.seconds; i++) {
               const record = it.second(each.total);
               recommended.push({ atMs: it.nowMs, replicas: record.proposed });
-              written.decided(it, record);
+              written.decided({ record, memory: it.memory, replicas: it.replicas }, it.nowMs);
               if (record.to > record.from) {
                 const young = recommended.filter(
                   ({ atMs }) => it.nowMs - atMs < upWindowMs && atMs > ledSinceMs,
@@ -378,13 +355,16 @@ test('a window that runs while leaders come and go ends as with one, and what th
       fc.integer({ min: 0, max: 3 }),
       (leaders, noise) => {
         const it = new Run(tuned, 30);
-        const written = new Written();
+        const written = new WrittenMemory();
         for (const seconds of [60, ...leaders]) {
           for (let i = 0; i < seconds; i++) {
             const total = it.nowMs < NOW + 60_000 ? 30 : 9 - (i % (noise + 1));
-            written.decided(it, it.second(total));
+            written.decided(
+              { record: it.second(total), memory: it.memory, replicas: it.replicas },
+              it.nowMs,
+            );
           }
-          written.resume(it);
+          it.memory = written.resumed(it.replicas, it.nowMs);
         }
         const lowered = it.counts.findIndex((count) => count <= 9);
         t.is(it.counts.indexOf(9), lowered, 'what was recommended meanwhile is not forgotten');

@@ -1,19 +1,14 @@
 import { decide } from '../../../manager/autoscaler/decide.ts';
-import { handedOn, worthHandingOn } from '../../../manager/autoscaler/handed-on.ts';
-import { EMPTY_MEMORY, resumeMemory } from '../../../manager/autoscaler/memory.ts';
+import { EMPTY_MEMORY } from '../../../manager/autoscaler/memory.ts';
 import type { TaskView, Windowed } from '../../../manager/autoscaler/types.ts';
-import { worthRecording } from '../../../manager/autoscaler/worth-recording.ts';
-import type {
-  AutoscaleSpec,
-  ScaleMemory,
-  ScaleRecord,
-} from '../../../shared/gen/shoal/v1/autoscale.ts';
+import type { AutoscaleSpec, ScaleMemory } from '../../../shared/gen/shoal/v1/autoscale.ts';
 import {
   DECISION_INTERVAL_MS,
   METRIC_WINDOW_MS,
   withAutoscaleDefaults,
 } from '../../../shared/model/autoscale.ts';
 import { nsToMs } from '../../../shared/model/units.ts';
+import { WrittenMemory } from '../../support/written-memory.ts';
 import type { Controller } from './controller.ts';
 import type { PlantTask } from './plant.ts';
 
@@ -25,9 +20,7 @@ export class ShoalController implements Controller {
   readonly #spec: AutoscaleSpec;
   readonly #fastMs: number;
   #memory: ScaleMemory = EMPTY_MEMORY;
-  /** What a new leader finds: the memory as it was written last. */
-  #stored: { memory: ScaleMemory; atMs: number } = { memory: EMPTY_MEMORY, atMs: 0 };
-  #record: ScaleRecord | undefined;
+  readonly #written = new WrittenMemory();
   #ledSinceMs = 0;
   #setReplicas: number | undefined;
 
@@ -58,19 +51,14 @@ export class ShoalController implements Controller {
     };
     const decision = decide(this.#spec, this.#memory, input, nowMs);
     this.#memory = decision.memory;
-    const { memory, record } = decision;
-    const tells = worthRecording(this.#record, record);
-    if (tells) this.#record = record;
-    if (tells || worthHandingOn(this.#stored, memory, decision.replicas, nowMs) !== undefined) {
-      this.#stored = { memory: handedOn(memory, decision.replicas, nowMs), atMs: nowMs };
-    }
+    this.#written.decided(decision, nowMs);
     if (decision.replicas !== replicas) this.#setReplicas = decision.replicas;
     return decision.replicas;
   }
 
   restart(nowMs: number, replicas: number): void {
     this.#ledSinceMs = nowMs;
-    this.#memory = resumeMemory(this.#stored.memory, replicas, nowMs);
+    this.#memory = this.#written.resumed(replicas, nowMs);
   }
 
   #mean(task: PlantTask, sinceMs: number): number | undefined {
