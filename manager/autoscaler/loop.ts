@@ -300,7 +300,7 @@ function keep(
   return scaleDecisionAction({
     serviceId: id,
     record: record && inShort(record),
-    memory: handedOn(memory, changes ? replicas : present, nowMs),
+    memory: handedOn(memory, replicas, nowMs),
     setReplicas,
     serviceName: service.spec?.name ?? '',
   });

@@ -58,8 +58,8 @@ export class WatchedService {
   ) {
     this.id = service.id;
     this.stored = stored;
-    this.memory = resumeMemory(stored?.memory, replicasOf(service.spec) ?? 0, nowMs);
     this.#service = service;
+    this.memory = resumeMemory(stored?.memory, this.replicas, nowMs);
     this.#spec = spec;
     this.#rules = withAutoscaleDefaults(spec);
     this.#windows = windowsOf(this.#rules);

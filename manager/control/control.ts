@@ -314,10 +314,10 @@ export class Control {
 }
 
 function isWanted(change: Change, wanted: ReadonlySet<string>): boolean {
-  const { table } = change;
-  if (change.table === 'autoscaling' && change.action === 'update') {
-    if (!hasNewRecord(change.object, change.previous)) return false;
-  }
+  const { table, action } = change;
+  const isUntold =
+    table === 'autoscaling' && action === 'update' && !hasNewRecord(change.object, change.previous);
+  if (isUntold) return false;
   return wanted.size > 0 ? wanted.has(table) : table !== 'cluster';
 }
 

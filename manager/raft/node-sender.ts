@@ -28,9 +28,8 @@ export class NodeSender {
   readonly #ports: SenderPorts;
   /** Of each member the newest that may linger. */
   readonly #held = new Map<RaftId, Message>();
-  #lingering: Timer | undefined;
-
   readonly #pace: SnapshotPace;
+  #lingering: Timer | undefined;
 
   constructor(ports: SenderPorts) {
     this.#ports = ports;

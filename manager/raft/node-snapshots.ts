@@ -71,9 +71,8 @@ export class NodeSnapshots {
       logBytes >= SNAPSHOT_EVERY_BYTES ||
       snapshotDue(this.#policy, index, last, { logBytes, snapshotBytes });
     if (!due || index <= last || index < this.#notBefore) return;
-    this.#asked = true;
     this.#logBytes = 0;
-    this.#ports.ask();
+    this.#ask();
   }
 
   /** A snapshot is due now, and nothing before it is to be kept. One that fails is followed by another. */

@@ -55,7 +55,7 @@ export function redisSource(
       const isSentinel = metric.sentinel !== '';
       const servers = parseRedisAddresses(metric.address, isSentinel ? SENTINEL_PORT : REDIS_PORT);
       // One server a try, the next one after a failure: one that does not answer takes all the time there is.
-      const declared = servers[attempt % servers.length] ?? servers[0];
+      const declared = servers[attempt % servers.length];
       if (declared === undefined) throw new TypeError('a list has one address at least');
       let server = found ?? declared;
       let credentials: Credentials | undefined;
@@ -127,10 +127,6 @@ function ask(metric: RedisMetric, call: RedisCall): Promise<number> {
 /** What the client says of a connection that ended: before its last event it names a stream and an option of its own. */
 const LOST = /^Connection is closed\.|^Stream isn't writeable/;
 
-function lost(): ShoalError {
-  return new ShoalError('unavailable', 'the connection was lost');
-}
-
 /** A connection that ends when it is lost: opening another one is the business of the next reading. */
 export class RedisConnection implements Connection {
   readonly #redis: Redis;
@@ -160,7 +156,8 @@ export class RedisConnection implements Connection {
     try {
       return await work((command, ...args) => this.#redis.call(command, ...args));
     } catch (error) {
-      throw LOST.test(messageOf(error)) ? lost() : error;
+      if (!LOST.test(messageOf(error))) throw error;
+      throw new ShoalError('unavailable', 'the connection was lost', { cause: error });
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
