@@ -12,7 +12,8 @@ import { MAX_DOCUMENT_BYTES } from '../manifest.ts';
 
 /** containerd takes at most 16 MiB a message; a megabyte keeps what is in flight small. */
 const CHUNK_BYTES = 1 << 20;
-const LEASE_MS = 3_600_000;
+/** As containerd's own client has it: a large image over a narrow link takes hours. */
+const LEASE_MS = 86_400_000;
 
 export type Blob = Readonly<{ digest: string; sizeBytes: number }>;
 export type NewBlob = Readonly<{
@@ -35,7 +36,7 @@ export class ContentStore {
 
   /**
    * Runs `work` with a lease: what is made under it is safe from the garbage collector until then. A lease
-   * that a crash left behind ends by itself after an hour.
+   * that a crash left behind ends by itself after a day.
    */
   async withLease<T>(purpose: string, work: (lease: string) => Promise<T>): Promise<T> {
     const id = `shoal-${purpose}-${randomUUID()}`;
@@ -47,6 +48,15 @@ export class ContentStore {
     } finally {
       await this.#client.call(LeasesService.delete, { id, sync: false }).catch(() => undefined);
     }
+  }
+
+  /**
+   * Puts a blob (`content`) or a snapshot (`snapshots/NAME`) under a lease, whether it is there yet or not. A
+   * call of containerd's does this with what it makes, not with what was there already: that may have been
+   * kept by nothing but a lease that has just ended. To be done before one looks whether it is there.
+   */
+  async hold(lease: string, type: string, id: string): Promise<void> {
+    await this.#client.call(LeasesService.addResource, { id: lease, resource: { type, id } });
   }
 
   /**
@@ -94,6 +104,7 @@ export class ContentStore {
         throw new ShoalError(code, `blob ${expected}: got ${offset} bytes instead of ${total}`);
       }
       const digest = hash === undefined ? expected : `sha256:${hash.digest('hex')}`;
+      await this.hold(lease, 'content', digest);
       try {
         const commit = { ...base, total: offset, expected: digest, offset, labels: { ...labels } };
         await upload.send({ ...commit, action: WriteAction.COMMIT });

@@ -142,7 +142,8 @@ export class ImageStore {
       const name = chain[index] ?? '';
       const parent = index === 0 ? '' : (chain[index - 1] ?? '');
       await this.alone(name, signal, async () => {
-        if (await this.hasSnapshot(name, lease)) return;
+        await this.content.hold(lease, `snapshots/${this.snapshotter}`, name);
+        if (await this.hasSnapshot(name)) return;
         onLayer(layer, 'extracting');
         await this.#unpackLayer({ name, parent, layer, diffId: diffIds[index] ?? '', lease });
       });
@@ -150,10 +151,10 @@ export class ImageStore {
     }
   }
 
-  async hasSnapshot(name: string, lease?: string): Promise<boolean> {
+  async hasSnapshot(name: string): Promise<boolean> {
     try {
       const request = { snapshotter: this.snapshotter, key: name };
-      await this.#client.call(SnapshotsService.stat, request, { lease });
+      await this.#client.call(SnapshotsService.stat, request);
       return true;
     } catch (error) {
       if (isShoalError(error, 'not-found')) return false;

@@ -64,7 +64,7 @@ export async function pullImage(
   const chain = chainIds(document.diffIds);
 
   const width = new Limiter(PARALLEL);
-  const unpacked = await unpackedDepth(store, chain, lease);
+  const unpacked = await unpackedDepth(store, chain);
   await Promise.all(
     manifest.layers.map(async (layer, at) => {
       const id = shortId(layer.digest);
@@ -136,13 +136,9 @@ function refused(error: ShoalError): boolean {
 }
 
 /** How many layers, from the bottom, are unpacked already. */
-async function unpackedDepth(
-  store: ImageStore,
-  chain: readonly string[],
-  lease: string,
-): Promise<number> {
+async function unpackedDepth(store: ImageStore, chain: readonly string[]): Promise<number> {
   for (let depth = chain.length; depth > 0; depth -= 1) {
-    if (await store.hasSnapshot(chain[depth - 1] ?? '', lease)) return depth;
+    if (await store.hasSnapshot(chain[depth - 1] ?? '')) return depth;
   }
   return 0;
 }

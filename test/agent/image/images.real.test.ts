@@ -7,6 +7,9 @@ import { gzipSync } from 'node:zlib';
 import anyTest, { type TestFn } from 'ava';
 import { extract, pack } from 'tar-stream';
 import type { ContainerdImages } from '../../../agent/image/images.ts';
+import { ContentStore } from '../../../agent/image/io/content.ts';
+import { ImageStore } from '../../../agent/image/io/image-store.ts';
+import { type Manifest, OCI_LAYER } from '../../../agent/image/manifest.ts';
 import { isShoalError } from '../../../shared/errors.ts';
 import { LeasesService } from '../../../shared/gen/containerd/leases.ts';
 import { containerConfig } from '../../support/container-config.ts';
@@ -64,6 +67,12 @@ async function filesOf(tar: Buffer): Promise<Map<string, Buffer>> {
     files.set(entry.header.name, await gather(entry as AsyncIterable<Uint8Array>));
   }
   return files;
+}
+
+async function collectGarbage(): Promise<void> {
+  const client = daemon.client();
+  await client.call(LeasesService.create, { id: 'force-gc', labels: {} });
+  await client.call(LeasesService.delete, { id: 'force-gc', sync: true });
 }
 
 /** A docker-archive as old `docker save` made them: the second image's first layer is a link to the first's. */
@@ -291,9 +300,7 @@ test.serial(
     registry.image('1', [await layer('a', 'kept'), await layer('b', 'too')]);
     const name = `${registry.host}/kept:1`;
     const pulled = await images.ensure(name, undefined, soon());
-    const client = daemon.client();
-    await client.call(LeasesService.create, { id: 'force-gc', labels: {} });
-    await client.call(LeasesService.delete, { id: 'force-gc', sync: true });
+    await collectGarbage();
     await daemon.killDaemon();
     await daemon.startDaemon();
     const fresh = daemon.images();
@@ -302,6 +309,41 @@ test.serial(
     t.is((await fresh.ensure(name, undefined, soon())).chainId, pulled.chainId);
   },
 );
+
+test.serial('what another load left is held by the load that relies on it', async (t) => {
+  const client = daemon.client();
+  const content = new ContentStore(client);
+  const store = new ImageStore(client, content, {
+    snapshotter: 'overlayfs',
+    platform: { os: 'linux', architecture: 'amd64' },
+  });
+  const { tar } = await layer('shared', 'by two');
+  const digest = sha256(tar);
+  const sizeBytes = tar.length;
+  const blob = { mediaType: OCI_LAYER, digest, size: sizeBytes };
+  const unpacked: Manifest = { config: blob, layers: [blob] };
+  const uploads = { unknown: {}, known: { digest, sizeBytes } };
+  for (const [ref, promised] of Object.entries(uploads)) {
+    const from = { from: 0, data: chunks(tar) };
+    await content.withLease('second', async (second) => {
+      await content.withLease('first', async (first) => {
+        await content.write({ ref: 'first', lease: first }, async () => ({
+          from: 0,
+          data: chunks(tar),
+        }));
+        await store.unpack(unpacked, [digest], first, soon());
+        await content.write({ ref, lease: second, ...promised }, async () => from);
+        await store.unpack(unpacked, [digest], second, soon());
+      });
+      await collectGarbage();
+      t.is(await content.sizeOf(digest), sizeBytes, ref);
+      t.true(await store.hasSnapshot(digest), ref);
+    });
+    await collectGarbage();
+    t.is(await content.sizeOf(digest), undefined, ref);
+    t.false(await store.hasSnapshot(digest), ref);
+  }
+});
 
 test.serial('an image that somebody else put here is unpacked when it is wanted', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'shoal-ctr-'));
