@@ -28,6 +28,17 @@ test('each end of a test is one line, whatever its message holds', (t) => {
     }),
     ['not ok test/x.test.ts: before hook: one two'],
   );
+  const err = {
+    message: '',
+    formattedDetails: [
+      { label: 'Value must match:', formatted: '\x1b[34m`not-found`\x1b[39m' },
+      { label: 'Regular expression:', formatted: '/^ok/' },
+    ],
+    source: { line: 7 },
+  };
+  t.deepEqual(tallyOf({ type: 'hook-failed', title: 'a', testFile: file, err }), [
+    'not ok test/x.test.ts: a: Value must match: `not-found` Regular expression: /^ok/ (line 7)',
+  ]);
 });
 
 test('tests that were to come when their process went are failures by name', (t) => {

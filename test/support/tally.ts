@@ -1,5 +1,6 @@
 import { appendFileSync } from 'node:fs';
 import { relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import type { Event, ObservedRun } from 'ava/internal';
 
 /**
@@ -27,7 +28,16 @@ type Told =
   | Readonly<{ type: 'uncaught-exception' | 'unhandled-rejection'; testFile: string; err: Fault }>
   | Readonly<{ type: 'interrupt'; pendingTests: Pending }>;
 type Pending = ReadonlyMap<string, ReadonlySet<string>>;
-type Fault = Readonly<{ message?: string }>;
+/** An assertion that failed has no message of its own: it tells what it was given in its details. */
+type Fault = Readonly<{
+  message?: string;
+  formattedDetails?: readonly Readonly<{ label: string; formatted: string }>[];
+  formattedError?: string;
+  source?: Readonly<{ line: number }> | null;
+}>;
+
+/** Enough for two values that differ; ava's own words have all of it. */
+const MAX_WHY_CHARS = 600;
 
 /** The lines of one event; most have none. Skipped and todo tests are neither passed nor failed. */
 export function tallyOf(event: Told): string[] {
@@ -36,7 +46,7 @@ export function tallyOf(event: Told): string[] {
       return [line('ok', event.testFile, event.title)];
     case 'test-failed':
     case 'hook-failed':
-      return [line('not ok', event.testFile, event.title, event.err.message)];
+      return [line('not ok', event.testFile, event.title, whyOf(event.err as Fault))];
     case 'timeout':
       return pending(event.pendingTests, `did not end: no test did in ${event.period} ms`);
     case 'process-exit':
@@ -46,9 +56,9 @@ export function tallyOf(event: Told): string[] {
     case 'uncaught-exception':
     case 'unhandled-rejection':
     case 'internal-error':
-      return [line('not ok', event.testFile ?? '', event.type, event.err.message)];
+      return [line('not ok', event.testFile ?? '', event.type, whyOf(event.err))];
     case 'shared-worker-error':
-      return [line('not ok', '', event.type, event.err.message)];
+      return [line('not ok', '', event.type, whyOf(event.err))];
     case 'missing-ava-import':
       return [line('not ok', event.testFile, 'no tests', 'the file does not import ava')];
     case 'worker-failed':
@@ -64,6 +74,18 @@ function pending(tests: Pending, why: string): string[] {
   return [...tests].flatMap(([file, titles]) =>
     [...titles].map((title) => line('not ok', file, title, why)),
   );
+}
+
+function whyOf({
+  message = '',
+  formattedDetails = [],
+  formattedError = '',
+  source,
+}: Fault): string {
+  const details = formattedDetails.map(({ label, formatted }) => `${label} ${formatted}`);
+  const told = [message, ...details, formattedError].filter((text) => text !== '').join(' ');
+  const plain = stripVTControlCharacters(told).slice(0, MAX_WHY_CHARS);
+  return source ? `${plain} (line ${source.line})` : plain;
 }
 
 function fileOf(event: object): string {
