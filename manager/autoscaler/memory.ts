@@ -98,13 +98,17 @@ export function rememberEvent(
   if (all.length <= MOST_ENTRIES) return all;
   const slotMs = slotOf(longestPeriodMs(rules) * 2);
   const bySlot = new Map<string, ScaleEvent>();
-  for (const { atMs, change } of all) {
-    const slot = `${Math.sign(change)} ${Math.floor(atMs / slotMs)}`;
+  for (const event of all) {
+    const slot = `${Math.sign(event.change)} ${Math.floor(event.atMs / slotMs)}`;
     const other = bySlot.get(slot);
-    // The later time: merged events count for longer, never for less.
-    bySlot.set(slot, { atMs, change: change + (other?.change ?? 0) });
+    bySlot.set(slot, other === undefined ? event : merged(other, event));
   }
   return [...bySlot.values()].sort((a, b) => a.atMs - b.atMs);
+}
+
+function merged(one: ScaleEvent, next: ScaleEvent): ScaleEvent {
+  const firstMs = Math.min(one.firstMs ?? one.atMs, next.firstMs ?? next.atMs);
+  return { atMs: next.atMs, change: one.change + next.change, firstMs };
 }
 
 function staircase(
@@ -120,16 +124,16 @@ function staircase(
   }
   if (kept.length <= MOST_ENTRIES) return kept;
   const slotMs = slotOf(forMs);
-  const merged: Recommendation[] = [];
+  const bySlot: Recommendation[] = [];
   for (const entry of kept) {
-    const last = merged.at(-1);
+    const last = bySlot.at(-1);
     const same =
       last !== undefined && Math.floor(last.atMs / slotMs) === Math.floor(entry.atMs / slotMs);
     // The slot's first is its extreme, and it holds as long as the slot's last would.
-    if (same) merged[merged.length - 1] = { atMs: entry.atMs, replicas: last.replicas };
-    else merged.push(entry);
+    if (same) bySlot[bySlot.length - 1] = { atMs: entry.atMs, replicas: last.replicas };
+    else bySlot.push(entry);
   }
-  return merged;
+  return bySlot;
 }
 
 /** Slots are aligned to the clock, so an entry is moved by one slot at most however often lists are merged. */

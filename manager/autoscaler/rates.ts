@@ -41,21 +41,23 @@ function limitsOf(
 ): number[] {
   if (select === 'disabled' || policies.length === 0) return [replicas];
   return policies.map((policy) => {
-    const start = atPeriodStart(policy, replicas, events, nowMs);
+    const sinceMs = nowMs - nsToMs(policy.periodNs);
+    const start = Math.max(0, replicas - changeSince(sinceMs, events, way));
     const most = policy.change?.value ?? 0;
     const change = policy.change?.$case === 'share' ? start * most : most;
     return way === 'up' ? ceil(start + change) : floor(start - change);
   });
 }
 
-function atPeriodStart(
-  policy: ScalingPolicy,
-  replicas: number,
-  events: readonly ScaleEvent[],
-  nowMs: number,
-): number {
-  const sinceMs = nowMs - nsToMs(policy.periodNs);
-  let start = replicas;
-  for (const event of events) if (event.atMs > sinceMs) start -= event.change;
-  return Math.max(0, start);
+/**
+ * What events that were made one have in a period they only partly lie in is not known any more. Those that
+ * take of what is allowed count until the last of them is past, those that add to it until the first is.
+ */
+function changeSince(sinceMs: number, events: readonly ScaleEvent[], way: 'up' | 'down'): number {
+  let sum = 0;
+  for (const { atMs, change, firstMs = atMs } of events) {
+    const same = way === 'up' ? change > 0 : change < 0;
+    if ((same ? atMs : firstMs) > sinceMs) sum += change;
+  }
+  return sum;
 }

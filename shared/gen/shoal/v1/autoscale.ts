@@ -302,6 +302,8 @@ export interface Recommendation {
 export interface ScaleEvent {
   atMs: number;
   change: number;
+  /** Of several that were made one: when the first of them was; at_ms is the last's. */
+  firstMs?: number | undefined;
 }
 
 function createBaseAutoscaleSpec(): AutoscaleSpec {
@@ -2940,7 +2942,7 @@ export const Recommendation: MessageFns<Recommendation> = {
 };
 
 function createBaseScaleEvent(): ScaleEvent {
-  return { atMs: 0, change: 0 };
+  return { atMs: 0, change: 0, firstMs: undefined };
 }
 
 export const ScaleEvent: MessageFns<ScaleEvent> = {
@@ -2950,6 +2952,9 @@ export const ScaleEvent: MessageFns<ScaleEvent> = {
     }
     if (message.change !== 0) {
       writer.uint32(16).int64(message.change);
+    }
+    if (message.firstMs !== undefined) {
+      writer.uint32(24).int64(message.firstMs);
     }
     return writer;
   },
@@ -2983,6 +2988,14 @@ export const ScaleEvent: MessageFns<ScaleEvent> = {
             message.change = longToNumber(reader.int64());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.firstMs = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3002,6 +3015,7 @@ export const ScaleEvent: MessageFns<ScaleEvent> = {
     const message = createBaseScaleEvent();
     message.atMs = object.atMs ?? 0;
     message.change = object.change ?? 0;
+    message.firstMs = object.firstMs ?? undefined;
     return message;
   },
 };
