@@ -139,7 +139,11 @@ export class ContainerTable {
     const { pid, exitCode, atMs } = event;
     // In turn: the end of a short life is often told before its start has been answered.
     this.#inTurn(entry, async () => {
-      if (entry.alive && entry.state.pid === pid) await this.#finish(entry, exitCode, atMs);
+      if (!entry.alive) return;
+      if (entry.state.pid === pid) await this.#finish(entry, exitCode, atMs);
+      // Of a shim that died and could not be asked any more.
+      else if (pid === 0)
+        await this.#reconcile(entry, await this.#options.store.task(entry.config.id));
     });
   }
 

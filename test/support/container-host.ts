@@ -91,6 +91,7 @@ export class TestHost {
       await process.writeStdin(stdin);
       await process.closeStdin();
     })();
+    feeding.catch(() => undefined); // told below, after what was printed
     const text = { 1: '', 2: '' };
     for await (const { stream, data } of process.output()) text[stream] += Buffer.from(data);
     await feeding;

@@ -106,7 +106,7 @@ export class TestContainerd {
     await Promise.all(this.#runtimes.map((each) => each.close()));
     for (const client of this.#clients) client.close();
     // Loggers and shims end a moment after their container.
-    for (let turn = 0; turn < 50 && this.processes().length > 0; turn += 1) await delay(20);
+    for (let turn = 0; turn < 500 && this.processes().length > 0; turn += 1) await delay(20);
     leftovers.push(...this.processes());
     await this.killDaemon();
     const mounts = readFileSync('/proc/mounts', 'utf8').split('\n');

@@ -10,7 +10,7 @@ import { messageOf, ShoalError } from '../../../shared/errors.ts';
 
 /** How many are made by one mkfifo: Node has no call for it, and a process costs a millisecond. */
 const BATCH = 24;
-const OPEN_TRIES = 100;
+const OPEN_TRIES = 1000;
 const OPEN_DELAY_MS = 10;
 
 /** Named pipes for the streams of processes, made in batches and used again where that is safe. */
@@ -65,7 +65,7 @@ export function openReader(path: string): Socket {
   return new Socket({ fd, readable: true, writable: false });
 }
 
-/** Our writing end; waits up to a second until the reader has opened its own. */
+/** Our writing end; waits up to ten seconds until the reader has opened its own. */
 export async function openWriter(path: string): Promise<Socket> {
   for (let tries = 0; ; tries += 1) {
     try {

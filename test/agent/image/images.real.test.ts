@@ -287,6 +287,7 @@ test.serial(
     await runtime.start(config.id, soon());
     t.is((await runtime.wait(config.id, soon())).exitCode, 0);
     await runtime.remove(config.id, { force: true });
+    await runtime.close();
     const removed = await images.remove(image.id.slice(7, 19), IDLE);
     t.deepEqual(removed, [{ deleted: image.id }, { deleted: image.chainId }]);
   },

@@ -219,10 +219,10 @@ test.serial(
   async (t) => {
     const host = `/run/netns/${underlay.host(1).netns}`;
     for (const protocol of ['tcp', 'udp'] as const) {
-      const answers = await ask(host, protocol, `${UNDERLAY}.1`, 8080, 30);
+      const answers = await ask(host, protocol, `${UNDERLAY}.1`, 8080, 60);
       t.deepEqual(names(answers), ['web1', 'web2', 'web3']);
       t.deepEqual(sources(answers), [`${UNDERLAY}.1`]);
-      t.deepEqual(names(await ask(host, protocol, '127.0.0.1', 8080, 30)), [
+      t.deepEqual(names(await ask(host, protocol, '127.0.0.1', 8080, 60)), [
         'web1',
         'web2',
         'web3',
@@ -235,7 +235,7 @@ test.serial('a published port works from containers, also from one behind it', a
   for (const name of ['web1', 'both']) {
     for (const i of [1, 2]) {
       for (const protocol of ['tcp', 'udp'] as const) {
-        const answers = await ask(container(name).netns, protocol, `${UNDERLAY}.${i}`, 8080, 30);
+        const answers = await ask(container(name).netns, protocol, `${UNDERLAY}.${i}`, 8080, 60);
         t.deepEqual(names(answers), ['web1', 'web2', 'web3'], `${name}, ${protocol} by host ${i}`);
       }
     }
@@ -333,23 +333,23 @@ test.serial(
   'a removed back-end keeps its open flows and gets no new ones; UDP flows move',
   async (t) => {
     const { netns } = container('both');
-    const hold = underlay.start(netns, NODE, support('hold.mjs'), WEB_VIP, '8000', '24');
+    const hold = underlay.start(netns, NODE, support('hold.mjs'), WEB_VIP, '8000', '48');
     const lines: string[] = [];
     hold.stdout?.on('data', (chunk) => lines.push(...String(chunk).trim().split('\n')));
     const until = async (count: number) => {
-      for (let i = 0; i < 100 && lines.length < count; i++) await sleep(50);
+      for (let i = 0; i < 400 && lines.length < count; i++) await sleep(50);
       return JSON.parse(lines[count - 1] ?? '{}');
     };
     t.deepEqual((await until(1)).opened, ['web1', 'web2', 'web3']);
     await underlay.setView(withReady(1, 3));
-    t.deepEqual(names(await ask(netns, 'tcp', WEB_VIP, 8000, 30)), ['web1', 'web3']);
-    t.deepEqual(names(await ask(underlay.client, 'tcp', `${UNDERLAY}.2`, 8080, 30)), [
+    t.deepEqual(names(await ask(netns, 'tcp', WEB_VIP, 8000, 60)), ['web1', 'web3']);
+    t.deepEqual(names(await ask(underlay.client, 'tcp', `${UNDERLAY}.2`, 8080, 60)), [
       'web1',
       'web3',
     ]);
     hold.stdin?.write('again\n');
     const again = await until(2);
-    t.is(again.echoed, 24, 'every connection still answers');
+    t.is(again.echoed, 48, 'every connection still answers');
     t.deepEqual(
       again.udp,
       ['web1', 'web3'],
@@ -367,8 +367,8 @@ test.serial(
     const { netns } = container('web1');
     const before = await host.run('nft', '-j', 'list', 'table', 'ip', 'swi');
     await host.crash();
-    t.deepEqual(names(await ask(netns, 'tcp', WEB_VIP, 8000, 30)), ['web1', 'web2', 'web3']);
-    t.deepEqual(names(await ask(underlay.client, 'tcp', `${UNDERLAY}.1`, 8080, 30)), [
+    t.deepEqual(names(await ask(netns, 'tcp', WEB_VIP, 8000, 60)), ['web1', 'web2', 'web3']);
+    t.deepEqual(names(await ask(underlay.client, 'tcp', `${UNDERLAY}.1`, 8080, 60)), [
       'web1',
       'web2',
       'web3',
@@ -431,13 +431,13 @@ test.serial('a restart mends damage and removes what nothing uses', async (t) =>
   await host.call('setView', view());
   await host.call('adopt', []); // a round that looks again, now that there is a view
   for (const name of ['web1', 'both']) {
-    t.deepEqual(names(await ask(container(name).netns, 'tcp', WEB_VIP, 8000, 30)), [
+    t.deepEqual(names(await ask(container(name).netns, 'tcp', WEB_VIP, 8000, 60)), [
       'web1',
       'web2',
       'web3',
     ]);
   }
-  t.deepEqual(names(await ask(underlay.client, 'tcp', `${UNDERLAY}.1`, 8080, 30)), [
+  t.deepEqual(names(await ask(underlay.client, 'tcp', `${UNDERLAY}.1`, 8080, 60)), [
     'web1',
     'web2',
     'web3',
@@ -503,9 +503,9 @@ test.serial(
     containers.set('web3', await host.attach(webTaskOf(3)));
     await serve(container('web3'), 'web3-again');
     const expected = ['web1', 'web2', 'web3-again'];
-    t.deepEqual(names(await ask(container('web1').netns, 'tcp', WEB_VIP, 8000, 30)), expected);
+    t.deepEqual(names(await ask(container('web1').netns, 'tcp', WEB_VIP, 8000, 60)), expected);
     for (const i of [1, 3]) {
-      const answers = await ask(underlay.client, 'tcp', `${UNDERLAY}.${i}`, 8080, 30);
+      const answers = await ask(underlay.client, 'tcp', `${UNDERLAY}.${i}`, 8080, 60);
       t.deepEqual(names(answers), expected);
       t.deepEqual(sources(answers), [`${UNDERLAY}.100`]);
     }

@@ -79,6 +79,14 @@ const outsideTcp = createServer((socket) => {
   });
 });
 
+async function freeUdpPort(): Promise<number> {
+  const probe = createSocket('udp4');
+  await new Promise<void>((done) => probe.bind(0, '127.0.0.1', done));
+  const { port: free } = probe.address();
+  await new Promise<void>((done) => probe.close(done));
+  return free;
+}
+
 let server: DnsServer;
 let port = 0;
 test.before(async () => {
@@ -92,20 +100,24 @@ test.before(async () => {
     own: [],
     port: forwardPort,
   });
-  // A port that is free now, by asking for any.
-  const probe = createSocket('udp4');
-  await new Promise<void>((done) => probe.bind(0, '127.0.0.1', done));
-  port = probe.address().port;
-  await new Promise<void>((done) => probe.close(done));
-  server = new DnsServer({
-    address: '127.0.0.1',
-    port,
-    directory,
-    forwarder,
-    random: new SeededRandom(1),
-    log: silentLog,
-  });
-  await server.start();
+  // Free for both protocols: what had it for TCP before may still be waiting for its last packets.
+  for (let tries = 1; ; tries += 1) {
+    port = await freeUdpPort();
+    server = new DnsServer({
+      address: '127.0.0.1',
+      port,
+      directory,
+      forwarder,
+      random: new SeededRandom(1),
+      log: silentLog,
+    });
+    try {
+      await server.start();
+      break;
+    } catch (error) {
+      if (tries === 20) throw error;
+    }
+  }
   await server.start(); // binding twice is no error
 });
 test.after.always(async () => {

@@ -59,6 +59,13 @@ async function read(folder: string, query: Partial<typeof ALL> = {}): Promise<st
   return lines;
 }
 
+/** Waits until the helper has written a line. */
+async function until(folder: string, line: string): Promise<void> {
+  while ((await read(folder, { tail: 1 })).at(-1) !== line) {
+    await new Promise((done) => setTimeout(done, 2));
+  }
+}
+
 test('lines get their time and stream; what does not end with a newline is kept too', async (t) => {
   const { folder, out, err, end } = await logger(t, 0, 1);
   out.write('one\ntwo\n\nth');
@@ -98,8 +105,9 @@ test('a long line comes in parts of 16 KiB that add up', async (t) => {
 test('files are rotated by size, the oldest go, and tail reads across them', async (t) => {
   const { folder, out, end } = await logger(t, 2000, 3);
   for (let n = 0; n < 200; n += 1) {
-    await new Promise((done) => out.write(`line ${n}\n`, done));
-    if (n % 10 === 0) await new Promise((done) => setTimeout(done, 2));
+    out.write(`line ${n}\n`);
+    // What lies ready is written at once: never so much that a file goes far beyond its size.
+    if (n % 10 === 9) await until(folder, `1Fline ${n}`);
   }
   await end();
   t.deepEqual(readdirSync(folder).sort(), ['log', 'log.1', 'log.2']);
@@ -152,9 +160,10 @@ test('a follower sees lines as they come, through rotations, and ends after the 
 test('a follower ends with its signal, and times choose lines', async (t) => {
   const { folder, out, end } = await logger(t, 0, 1);
   out.write('early\n');
-  await new Promise((done) => setTimeout(done, 60));
+  await until(folder, '1Fearly');
+  await new Promise((done) => setTimeout(done, 20));
   const between = Date.now();
-  await new Promise((done) => setTimeout(done, 60));
+  await new Promise((done) => setTimeout(done, 20));
   out.write('late\n');
   await end();
   t.deepEqual(await read(folder, { sinceMs: between }), ['1Flate']);

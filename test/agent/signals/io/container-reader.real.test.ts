@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readlinkSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
@@ -39,9 +39,11 @@ async function withBusyBox(
       writeFileSync(join(folder, 'cpu.cfs_period_us'), String(PERIOD_US));
       writeFileSync(join(folder, 'cpu.cfs_quota_us'), String(QUOTA_US));
     }
-    await sleep(200); // until it is in its own network
+    const { pid = 0 } = child;
+    const network = (process: string) => readlinkSync(`/proc/${process}/ns/net`);
+    while (network(String(pid)) === network('self')) await sleep(20);
     child.stdin?.write('go\n');
-    await work(`/${parent}`, child.pid ?? 0);
+    await work(`/${parent}`, pid);
   } finally {
     const end = new Promise((resolve) => child?.once('exit', resolve));
     child?.kill('SIGKILL');
