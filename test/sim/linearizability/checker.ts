@@ -25,6 +25,8 @@ export type Model<State, Input, Output> = Readonly<{
   step: (state: State, input: Input, output: Output | undefined) => State | undefined;
   /** Equal exactly for equal states. */
   keyOf: (state: State) => number | string;
+  /** Whether a call that had this output leaves every state in which it can have had it as it is. */
+  isIdle: (input: Input, output: Output | undefined) => boolean;
   /**
    * Calls of unknown outcome that are equal in this do the same. Then only the one that was called
    * first needs to be tried: it may stand wherever the others may.
@@ -204,19 +206,19 @@ class Search<State, Input, Output> {
   }
 
   /**
-   * A call that may come next and leaves the state as it is: taking it at once is never wrong, as
-   * whatever follows it later could as well follow it now.
+   * A call that may come next and leaves any state as it is: taking it at once is never wrong, as
+   * whatever follows it later could as well follow it now. One that only leaves this state as it is, a write of
+   * what is there, may be needed later, to bring it back.
    */
   #idle(state: State): number {
-    const key = this.#model.keyOf(state);
     let event = this.#next[HEAD] ?? HEAD;
     for (;;) {
       const operation = this.#operationOf[event] ?? -1;
       if (operation < 0) return HEAD;
       if ((this.#returnOf[event] ?? 0) !== 0) {
         const { input, output } = this.#operations[operation] as Operation<Input, Output>;
-        const after = this.#model.step(state, input, output);
-        if (after !== undefined && this.#model.keyOf(after) === key) return event;
+        const mayCome = this.#model.step(state, input, output) !== undefined;
+        if (mayCome && this.#model.isIdle(input, output)) return event;
       }
       event = this.#next[event] ?? HEAD;
     }

@@ -27,6 +27,7 @@ export const REGISTERS: Model<number, RegisterInput, RegisterOutput> = {
     }
   },
   keyOf: (state) => state,
+  isIdle: (input, output) => input.kind === 'get' || (input.kind === 'cas' && output === 0),
   classOf: (input) => JSON.stringify(input),
 };
 
@@ -45,7 +46,8 @@ const UNSEEN = -1;
 /**
  * The same question with fewer answers open, for UNIQUE_REGISTERS. A write
  * of unknown outcome whose value was seen took effect before whoever saw it returned, and a swap so
- * seen had won. All values that nobody saw are alike.
+ * seen had won. All values that nobody saw are alike, but for those that a swap names: it lost because the
+ * register held another, or may have won.
  */
 export function tightened(history: readonly RegisterOperation[]): RegisterOperation[] {
   let operations = [...history];
@@ -63,11 +65,14 @@ export function tightened(history: readonly RegisterOperation[]): RegisterOperat
       return { ...operation, output: input.kind === 'cas' ? 1 : 0, return: seen };
     });
   }
-  const seenUntil = ends(operations);
+  const named = new Set(ends(operations).keys());
+  for (const { input } of operations) {
+    if (input.kind === 'cas') named.add(`${input.key} ${input.expected}`);
+  }
   return operations.map((operation) => {
     const { input, return: end } = operation;
     const isOpen = end === Number.POSITIVE_INFINITY && input.kind !== 'get';
-    if (!isOpen || seenUntil.has(`${input.key} ${input.value}`)) return operation;
+    if (!isOpen || named.has(`${input.key} ${input.value}`)) return operation;
     return { ...operation, input: { ...input, value: UNSEEN } };
   });
 }
