@@ -81,6 +81,7 @@ export function networkTable(kind: {
         name: 'refuse',
         rules: ['meta l4proto tcp reject with tcp reset', 'reject with icmp type port-unreachable'],
       },
+      ...(kind.ingress ? [apartByHost()] : []),
       {
         // Before dstnat, which cannot reject, and after conntrack, so that draining flows live on.
         name: 'guard',
@@ -125,6 +126,22 @@ export function networkTable(kind: {
       },
     ],
   );
+}
+
+/**
+ * Two flows of one client may differ in nothing but the host that was asked: Linux gives connections to several
+ * addresses the same port, and what comes from 127.0.0.1 has the same address on all hosts. To conntrack they are
+ * one flow, whose answers would all go by the host that was asked last. So each host's flows are tracked apart, in
+ * their first direction only: in the other they meet, and the second gets another port towards the task.
+ */
+function apartByHost(): TableShape['chains'][number] {
+  return {
+    name: 'apart',
+    hook: 'type filter hook prerouting priority -300', // before conntrack
+    rules: [
+      `iifname "${VXLAN_LINK}" ip saddr != @subnets ct original zone set jhash ether saddr mod 65535 ${SEED} offset 1`,
+    ],
+  };
 }
 
 /**
