@@ -28,8 +28,9 @@ import { newId } from '../../shared/ids.ts';
 import { systemRandom } from '../../shared/io/system.ts';
 import type { TlsIdentity } from '../../shared/pki/identity.ts';
 import { createRootCa } from '../../shared/pki/io/x509.ts';
-import { freePort, until } from '../manager/raft/io/harness.ts';
+import { until } from '../manager/raft/io/harness.ts';
 import { issueIdentity } from '../support/identity.ts';
+import { freePort } from '../support/ports.ts';
 import type { Order, Reply, StoreMemberInput } from './store-member.ts';
 
 const VALUE_BYTES = 256;

@@ -12,6 +12,7 @@ import { isShoalError } from '../../../shared/errors.ts';
 import { soon } from '../../support/container-host.ts';
 import { TestContainerd } from '../../support/containerd.ts';
 import { FakeRegistry, layer, refuse } from '../../support/fake-registry.ts';
+import { freePort } from '../../support/ports.ts';
 
 const test = anyTest as TestFn;
 let daemon: TestContainerd;
@@ -334,7 +335,7 @@ test.serial(
 
 test.serial('Docker’s own registry is understood', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'shoal-reg-'));
-  const port = 20_000 + Math.floor(Math.random() * 10_000);
+  const port = await freePort();
   const config = `version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: ${folder}/data}}\nhttp: {addr: "127.0.0.1:${port}"}\n`;
   writeFileSync(join(folder, 'config.yml'), config);
   const child = spawn('/usr/bin/docker-registry', ['serve', join(folder, 'config.yml')], {

@@ -440,7 +440,7 @@ for (const [how, revoke] of [
 
 test('what an agent says after its first certificate expired goes by the next one', async (t) => {
   const { address } = await startManager(t);
-  const identity = identityOf({ nodeId: WORKER, role: 'worker', validityMs: 2_500 });
+  const identity = identityOf({ nodeId: WORKER, role: 'worker', validityMs: 6_000 });
   const { notAfterMs } = parseCertificate(identity.current().certificatePem);
   const link = grpcManagerLink(identity);
   const session = link.open(address);

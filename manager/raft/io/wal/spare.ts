@@ -79,13 +79,15 @@ export class Spares {
         await spare.file.writeSoon(zeros(size, at), at);
       }
       await spare.file.syncSoon();
-      if (this.#closed) this.#discard(spare);
-      else this.#ready = spare;
       this.#full = false;
+      if (this.#closed) spare.file.close();
+      else this.#ready = spare;
     } catch (error) {
       if (isDiskFull(error)) this.#full = true;
       else this.#failure = error;
-      if (spare !== undefined) this.#discard(spare);
+      // After close() the log may have been opened again, and its own have these names: it removes what is left over.
+      if (this.#closed) spare?.file.close();
+      else if (spare !== undefined) this.#discard(spare);
     }
   }
 

@@ -12,7 +12,8 @@ import {
   prometheusSource,
 } from '../../../../manager/autoscaler/sources/io/http.ts';
 import { HttpMetric, PrometheusMetric } from '../../../../shared/gen/shoal/v1/autoscale.ts';
-import { freePort, soon, testCertificate } from './support/servers.ts';
+import { freePort } from '../../../support/ports.ts';
+import { soon, testCertificate } from './support/servers.ts';
 import { FakeStore, failure, read } from './support/sources.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;

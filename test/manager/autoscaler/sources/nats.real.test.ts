@@ -10,7 +10,8 @@ import test, { type ExecutionContext } from 'ava';
 import { Connections } from '../../../../manager/autoscaler/sources/connections.ts';
 import { type NatsConnection, natsSource } from '../../../../manager/autoscaler/sources/io/nats.ts';
 import { NatsMetric } from '../../../../shared/gen/shoal/v1/autoscale.ts';
-import { freePort, soon, TestServer, testCertificate } from './support/servers.ts';
+import { freePort } from '../../../support/ports.ts';
+import { soon, TestServer, testCertificate } from './support/servers.ts';
 import { FakeStore, failure, read } from './support/sources.ts';
 
 const { createAccount, createOperator, createUser } = nkeys;

@@ -10,7 +10,8 @@ import {
 } from '../../../../manager/autoscaler/sources/io/redis.ts';
 import { ShoalError } from '../../../../shared/errors.ts';
 import { RedisListMetric, RedisStreamMetric } from '../../../../shared/gen/shoal/v1/autoscale.ts';
-import { freePort, soon, TestServer, testCertificate } from './support/servers.ts';
+import { freePort } from '../../../support/ports.ts';
+import { soon, TestServer, testCertificate } from './support/servers.ts';
 import { FakeStore, failure, read } from './support/sources.ts';
 
 /** By then a question is with the server; were it not, the tests would see the same. */

@@ -14,7 +14,8 @@ import { systemRandom } from '../../../../shared/io/system.ts';
 import type { TlsIdentity } from '../../../../shared/pki/identity.ts';
 import { createRootCa } from '../../../../shared/pki/io/x509.ts';
 import { issueIdentity } from '../../../support/identity.ts';
-import { freePort, until } from './harness.ts';
+import { freePort } from '../../../support/ports.ts';
+import { until } from './harness.ts';
 import type { Answer, Ask, MemberInput } from './member-process.ts';
 
 const KILLS = 6;
@@ -43,6 +44,8 @@ class Process {
     };
     const child = fork(script, [JSON.stringify(input)], { stdio: ['ignore', 2, 2, 'ipc'] });
     this.#child = child;
+    // What is sent to one that has just been killed: its exit answers all that wait.
+    child.on('error', () => undefined);
     return new Promise((resolve, reject) => {
       child.on('message', (answer: Answer) => {
         if (answer.id === 0) resolve();

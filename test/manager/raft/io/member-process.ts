@@ -36,7 +36,7 @@ const consensus = await startWorkerConsensus({
     process.stderr.write(`${error.stack}\n`);
     process.exit(1);
   },
-  timing: { tickMs: 30, electionTicks: 10, heartbeatTicks: 1 },
+  timing: { tickMs: 60, electionTicks: 10, heartbeatTicks: 1 },
   compaction: { snapshotEveryEntries: 300, trailingEntries: 50 },
 });
 

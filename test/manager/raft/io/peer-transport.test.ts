@@ -25,9 +25,11 @@ import { silentLog } from '../../../../shared/log.ts';
 import { IdentityHolder, type TlsIdentity } from '../../../../shared/pki/identity.ts';
 import { createRootCa } from '../../../../shared/pki/io/x509.ts';
 import { CLUSTER_ID, issueIdentity } from '../../../support/identity.ts';
-import { freePort, until } from './harness.ts';
+import { freePort } from '../../../support/ports.ts';
+import { until } from './harness.ts';
 
-const test = anyTest as TestFn<{ close: (() => Promise<unknown>)[] }>;
+/** One after the other: a link that is not up within its time loses what was to be sent by it. */
+const test = anyTest.serial as TestFn<{ close: (() => Promise<unknown>)[] }>;
 const ca = createRootCa();
 
 test.beforeEach((t) => {

@@ -2,24 +2,14 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import * as tls from 'node:tls';
+import { freePort } from '../../../../support/ports.ts';
 
 const UP_WITHIN_MS = 20_000;
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const { promise, resolve, reject } = Promise.withResolvers<number>();
-  const server = createServer();
-  server.once('error', reject);
-  server.listen(0, '127.0.0.1', () => {
-    const address = server.address();
-    server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-  });
-  return promise;
-}
 
 /** Waits until `check` holds, at most `withinMs`. */
 export async function soon(check: () => boolean | Promise<boolean>, withinMs = UP_WITHIN_MS) {
@@ -30,15 +20,23 @@ export async function soon(check: () => boolean | Promise<boolean>, withinMs = U
   }
 }
 
-function answers(port: number): Promise<boolean> {
+/** How a server is seen to speak: the kernel takes connections for it before that. */
+type Greeting = Readonly<{ secure: boolean; says: string; answer: RegExp }>;
+/** LOADING is no answer yet: it reads its data. */
+const REDIS: Greeting = { secure: false, says: 'PING\r\n', answer: /^(\+PONG|-NOAUTH)/ };
+const NATS: Greeting = { secure: false, says: '', answer: /^INFO / };
+
+function speaks(port: number, { secure, says, answer }: Greeting): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  const socket = connect(port, '127.0.0.1');
-  socket.once('connect', () => {
-    socket.destroy();
-    resolve(true);
-  });
-  socket.once('error', () => resolve(false));
-  return promise;
+  const address = { host: '127.0.0.1', port };
+  const socket = secure ? tls.connect({ ...address, rejectUnauthorized: false }) : connect(address);
+  // With TLS its answer to a stranger is a certificate.
+  socket.once('secureConnect', () => resolve(true));
+  socket.once('connect', () => socket.write(says));
+  socket.once('data', (data) => resolve(answer.test(String(data))));
+  socket.setTimeout(2_000, () => resolve(false));
+  socket.on('error', () => resolve(false));
+  return promise.finally(() => socket.destroy());
 }
 
 /** A server of its own that can be killed, stopped for a while, and started again on the same port and data. */
@@ -47,10 +45,13 @@ export class TestServer {
   readonly dir: string;
   readonly #command: string;
   readonly #args: readonly string[];
+  readonly #greeting: Greeting;
   #child: ChildProcess | undefined;
 
   private constructor(command: string, port: number, dir: string, args: readonly string[]) {
     this.#command = command;
+    const greeting = command === 'nats-server' ? NATS : REDIS;
+    this.#greeting = { ...greeting, secure: args.includes('--tls-port') };
     this.port = port;
     this.dir = dir;
     this.#args = args;
@@ -101,8 +102,12 @@ export class TestServer {
   }
 
   async start(): Promise<void> {
-    this.#child = spawn(this.#command, this.#args, { stdio: 'ignore' });
-    await soon(() => answers(this.port));
+    const child = spawn(this.#command, this.#args, { stdio: 'ignore' });
+    this.#child = child;
+    await soon(() => {
+      if (child.exitCode !== null) throw new Error(`${this.#command} ended: ${child.exitCode}`);
+      return speaks(this.port, this.#greeting);
+    });
   }
 
   /** With SIGKILL: nothing is said to clients. */
