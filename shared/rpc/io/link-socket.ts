@@ -12,10 +12,7 @@ export function linkPathOf(socketPath: string): string {
 }
 
 /** A socket of mode 0600 at `path`; one left over by a process that died is replaced. */
-export async function listenForLinks(
-  path: string,
-  accept: (socket: Socket) => void,
-): Promise<Server> {
+export async function listenAt(path: string, accept: (socket: Socket) => void): Promise<Server> {
   await rm(path, { force: true });
   const server = createServer(accept);
   await new Promise<void>((resolve, reject) => {

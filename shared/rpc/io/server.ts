@@ -1,4 +1,5 @@
-import { chmod, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import {
@@ -13,7 +14,7 @@ import {
   type UntypedHandleCall,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { messageOf, ShoalError } from '../../errors.ts';
+import { ShoalError } from '../../errors.ts';
 import { type Log, silentLog } from '../../log.ts';
 import type { IdentitySource } from '../../pki/identity.ts';
 import type { CallContext } from '../call-context.ts';
@@ -23,7 +24,7 @@ import { MESSAGE_MAX_BYTES } from './client.ts';
 import { callerOf, listenForCluster, parseTarget } from './cluster-listener.ts';
 import { DroppedRoots } from './dropped-roots.ts';
 import { type LinkMethod, LinkServer } from './link-server.ts';
-import { linkPathOf, listenForLinks } from './link-socket.ts';
+import { linkPathOf, listenAt } from './link-socket.ts';
 
 /** What the adapters need to know of the server that a call came in by. */
 type ServerEnvironment = Readonly<{
@@ -146,7 +147,9 @@ export class RpcServer {
   readonly #links: LinkServer;
   readonly #droppedRoots: DroppedRoots;
   readonly #listeners: { close: () => void }[] = [];
-  readonly #sockets: string[] = [];
+  readonly #paths: string[] = [];
+  /** That carry gRPC. */
+  readonly #sockets = new Set<Socket>();
   #closing: Promise<void> | undefined;
   constructor(options: RpcServerOptions) {
     this.#log = options.log ?? silentLog;
@@ -199,6 +202,7 @@ export class RpcServer {
       // It is secure: the handshake was made here, and gRPC looks at the socket it is given.
       grpc: (socket) => {
         readCertificateOnce(socket);
+        this.#keep(socket);
         injector.injectConnection(socket);
       },
       link: (socket) => {
@@ -215,15 +219,21 @@ export class RpcServer {
    * over by a process that died are replaced.
    */
   async listenLocal(path: string): Promise<void> {
-    await rm(path, { force: true });
-    await bindTo(this.#local, `unix://${path}`, ServerCredentials.createInsecure());
-    await chmod(path, 0o600);
-    this.#sockets.push(path);
-    this.#listeners.push(
-      await listenForLinks(linkPathOf(path), (socket) =>
-        this.#links.accept(socket, () => this.#localCaller()),
-      ),
+    const injector = this.#local.createConnectionInjector(ServerCredentials.createInsecure());
+    const grpc = await listenAt(path, (socket) => {
+      this.#keep(socket);
+      injector.injectConnection(socket);
+    });
+    const links = await listenAt(linkPathOf(path), (socket) =>
+      this.#links.accept(socket, () => this.#localCaller()),
     );
+    this.#paths.push(path);
+    this.#listeners.push(grpc, links);
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
   }
 
   /** `certificate` was verified at the handshake; roots may have been dropped since. */
@@ -250,7 +260,9 @@ export class RpcServer {
       this.#links.close(graceMs),
       ...[this.#remote, this.#local].map((server) => shutDown(server, graceMs)),
     ]);
-    await Promise.all(this.#sockets.map((path) => rm(path, { force: true })));
+    // A session that was to end in peace and is cut after all leaves its socket half open: its client would wait.
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all(this.#paths.map((path) => rm(path, { force: true })));
   }
 }
 
@@ -258,18 +270,6 @@ export class RpcServer {
 function readCertificateOnce(socket: TLSSocket): void {
   const certificate = socket.getPeerCertificate();
   Object.assign(socket, { getPeerCertificate: () => certificate });
-}
-
-function bindTo(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, credentials, (error, port) => {
-      if (error === null) resolve(port);
-      else {
-        const why = `cannot listen on ${address}: ${messageOf(error)}`;
-        reject(new ShoalError('failed-precondition', why, { cause: error }));
-      }
-    });
-  });
 }
 
 function shutDown(server: Server, graceMs: number): Promise<void> {

@@ -8,7 +8,7 @@ import { isShoalError, NotLeaderError, ShoalError } from '../../../../shared/err
 import { silentLog } from '../../../../shared/log.ts';
 import { LinkClient } from '../../../../shared/rpc/io/link-client.ts';
 import { LinkServer } from '../../../../shared/rpc/io/link-server.ts';
-import { listenForLinks } from '../../../../shared/rpc/io/link-socket.ts';
+import { listenAt } from '../../../../shared/rpc/io/link-socket.ts';
 import {
   encodeCall,
   frameParts,
@@ -71,7 +71,7 @@ test.beforeEach(async (t) => {
     },
   });
   const caller = { nodeId: 'me', role: 'manager', clusterId: 'c', local: true } as const;
-  const listener = await listenForLinks(path, (socket) => {
+  const listener = await listenAt(path, (socket) => {
     sockets.push(socket);
     links.accept(socket, () => caller);
   });
@@ -107,7 +107,7 @@ test('the socket belongs to root alone, and one that was left over is replaced',
   const old = createServer();
   await new Promise<void>((resolve) => old.listen(left, resolve));
   await chmod(left, 0o666);
-  const listener = await listenForLinks(left, (socket) => socket.destroy());
+  const listener = await listenAt(left, (socket) => socket.destroy());
   t.is((await stat(left)).mode & 0o777, 0o600);
   listener.close();
   old.close();
