@@ -32,7 +32,7 @@ if [ -n "$missing" ]; then
   [ "$(id -u)" = 0 ] || { echo "setup: run as root, these packages are missing:$missing" >&2; exit 1; }
   command -v apt-get >/dev/null || { echo "setup: install these yourself, there is no apt-get here:$missing" >&2; exit 1; }
   echo "setup: installing$missing" >&2
-  apt-get update -qq >/dev/null
+  apt-get update -qq -o Acquire::Retries=3 >/dev/null
   # policy-rc.d: packages shall not start daemons of their own; Shoal starts a private containerd.
   made=''
   if [ ! -e /usr/sbin/policy-rc.d ]; then
@@ -42,14 +42,14 @@ if [ -n "$missing" ]; then
   fi
   trap '[ -z "$made" ] || rm -f /usr/sbin/policy-rc.d' EXIT
   # shellcheck disable=SC2086
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Acquire::Retries=3 --no-install-recommends $missing >/dev/null
 fi
 
 # npm packages, Node 24 among them: again when the lock file is not the one they were made from.
 stamp=node_modules/.shoal-lock
 if ! cmp -s package-lock.json "$stamp"; then
   echo "setup: installing npm packages" >&2
-  npm ci --no-audit --no-fund --loglevel=error >&2
+  npm ci --fetch-retries=5 --no-audit --no-fund --loglevel=error >&2
   cp package-lock.json "$stamp"
 fi
 sh agent/runtime/logger/build.sh node_modules/.cache/shoal

@@ -2,16 +2,19 @@
 // client task asks the virtual address, each request by a new connection.
 import test from 'ava';
 import { askHosts, type Report } from './support/ask-hosts.ts';
-import { type Host, type TaskView, TestCluster, until } from './support/cluster.ts';
+import {
+  HEALTH,
+  type Host,
+  IMAGE,
+  PAGE,
+  type TaskView,
+  TestCluster,
+  until,
+} from './support/cluster.ts';
 
 const cluster = new TestCluster('e2e-drn');
 test.before(() => cluster.up());
 test.after.always(() => cluster.down());
-
-const PATH = '/cgi-bin/index.cgi';
-// One that is up has to answer: a process that runs need not listen yet.
-const HEALTH = `--health-interval 500ms --health-retries 20`;
-const HEALTH_CMD = `timeout 2 wget -q -O /dev/null http://127.0.0.1${PATH}`;
 
 /** Asks the virtual address from within the network. */
 async function askVip(client: TaskView, vip: string): Promise<() => Promise<Report>> {
@@ -19,7 +22,7 @@ async function askVip(client: TaskView, vip: string): Promise<() => Promise<Repo
   const loop = `n=0
 while [ ! -f /tmp/stop ]; do
   n=$((n+1))
-  said=$(timeout 5 wget -q -O /dev/null http://${vip}${PATH} 2>&1) || echo "failed $n $(date +%T): $? $said"
+  said=$(timeout 10 wget -q -O /dev/null http://${vip}${PAGE} 2>&1) || echo "failed $n $(date +%T): $? $said"
   usleep 10000
 done
 echo "asked $n"`;
@@ -52,10 +55,9 @@ test.serial('updates, scaling and draining a node lose no request', async (t) =>
   );
   await cluster.ok(
     manager,
-    `service create -d --name web --network drain-net --replicas 6 -p 8090:80 ${HEALTH}`,
-    '--health-cmd',
-    HEALTH_CMD,
-    'shoal-web:1',
+    'service create -d --name web --network drain-net --replicas 6 -p 8090:80',
+    ...HEALTH,
+    IMAGE,
   );
   const [client] = await cluster.running(manager, 'client', 1);
   if (client === undefined) throw new Error('no client');
@@ -65,15 +67,15 @@ test.serial('updates, scaling and draining a node lose no request', async (t) =>
   const vips: { NetworkID: string; Addr: string }[] = web.Endpoint.VirtualIPs;
   const vip = vips.find(({ NetworkID }) => NetworkID === net)?.Addr.split('/')[0] ?? '';
   for (const { address } of cluster.hosts) {
-    const url = `http://${address}:8090${PATH}`;
+    const url = `http://${address}:8090${PAGE}`;
     await until(`${url} to answer`, () => cluster.fetchFrom(manager, url));
   }
   await until('the virtual address to answer', async () => {
-    const { code } = await cluster.execIn(client, `timeout 2 wget -q -O- http://${vip}${PATH}`);
+    const { code } = await cluster.execIn(client, `timeout 2 wget -q -O- http://${vip}${PAGE}`);
     return code === 0;
   });
 
-  const endHosts = askHosts(cluster, cluster.host(1), cluster.hosts, `8090${PATH}`);
+  const endHosts = await askHosts(cluster, cluster.host(1), cluster.hosts, `8090${PAGE}`);
   const endVip = await askVip(client, vip);
   const step = async (what: string, doIt: () => Promise<unknown>) => {
     const startedMs = Date.now();

@@ -79,27 +79,27 @@ test.serial('promotion and demotion, of the leader too, leave the tasks alone', 
   const before = await Promise.all(cluster.hosts.map(containers));
   t.true(before.every((list) => list.length > 0));
 
-  await cluster.ok(h1, 'node', 'promote', 'h2', 'h3');
+  await cluster.giveRole(h1, 'promote', 'h2', 'h3');
   await managers(h1, ['h1', 'h2', 'h3']);
   await until(
     'a cluster call on h2',
     async () => (await cluster.docker(h2, 'node', 'ls')).code === 0,
   );
 
-  await cluster.ok(h2, 'node', 'demote', 'h1');
+  await cluster.giveRole(h2, 'demote', 'h1');
   await managers(h2, ['h2', 'h3']);
   await until('no manager on h1', async () => !existsSync(state(h1, 'manager')));
-  t.regex((await cluster.docker(h1, 'node', 'ls')).stderr, /Worker nodes can't be used to view/);
+  await cluster.worker(h1);
   t.is((await cluster.local('pids', '--host', 'h1')).match(/^shoal-manager /gm), null);
 
-  await cluster.ok(h2, 'node', 'demote', 'h3');
+  await cluster.giveRole(h2, 'demote', 'h3');
   await managers(h2, ['h2']);
   const last = await cluster.docker(h2, 'node', 'demote', 'h2');
   t.regex(last.stderr, /attempting to demote the last manager of the swarm/);
   const leave = await cluster.docker(h2, 'swarm', 'leave');
   t.regex(leave.stderr, /Removing the last manager erases all current state of the swarm/);
 
-  await cluster.ok(h2, 'node', 'promote', 'h1', 'h3');
+  await cluster.giveRole(h2, 'promote', 'h1', 'h3');
   await managers(h2, ['h1', 'h2', 'h3']);
   t.deepEqual(await Promise.all(cluster.hosts.map(containers)), before, 'no task was touched');
 });
@@ -146,8 +146,12 @@ test.serial(
     const { NodeID } = await selfOf(h3);
     await cluster.ok(h1, 'service', 'update', '-d', '--force', 'web');
     await until('tasks on h3', async () => (await containers(h3)).length > 0);
-    await cluster.ok(h1, 'node', 'demote', NodeID);
+    await cluster.giveRole(h1, 'demote', NodeID);
     await managers(h1, ['h1', 'h2']);
+    await cluster.worker(h3);
+    await until('h3 to be ready as a worker', async () =>
+      (await nodesAt(h1)).some(({ ID, Status }) => ID === NodeID && Status.State === 'ready'),
+    );
     t.regex(
       (await cluster.docker(h1, 'node', 'rm', NodeID)).stderr,
       /is not down and can't be removed/,
@@ -166,7 +170,7 @@ test.serial('a manager that lost its log joins again by itself', async (t) => {
   const { NodeID } = await selfOf(h3);
   await cluster.local('kill', '--host', 'h3');
   await rm(state(h3, 'manager', 'raft'), { recursive: true });
-  await cluster.ok(h1, 'config', 'create', 'while-h3-was-away', '/etc/hostname');
+  await cluster.writeConfig(h1, 'while-h3-was-away'); // h3 may have led
   await cluster.local('start', '--host', 'h3');
   await managers(h1, ['h1', 'h2', 'h3']);
   t.is((await selfOf(h3)).NodeID, NodeID, 'the same node');
@@ -195,10 +199,7 @@ test.serial('a manager comes back under another address, and counts', async (t) 
   });
   // It votes from there: with another one gone, two of three are it and h1.
   await cluster.local('kill', '--host', 'h2');
-  await until('a write with its help', async () => {
-    const { code } = await cluster.docker(h1, 'config', 'create', 'moved', '/etc/hostname');
-    return code === 0;
-  });
+  await cluster.writeConfig(h1, 'moved');
   await cluster.local('start', '--host', 'h2');
   await managers(h1, ['h1', 'h2', 'h3']);
 });

@@ -1,4 +1,5 @@
 // What a task is given and what can be asked of it.
+import { spawn } from 'node:child_process';
 import test from 'ava';
 import { TestCluster, until } from './support/cluster.ts';
 
@@ -8,6 +9,7 @@ test.after.always(() => cluster.down());
 
 test.serial('logs, exec, ps, inspect, stats and events show the tasks', async (t) => {
   const manager = cluster.host(1);
+  const beganMs = Date.now();
   await cluster.create(
     manager,
     'talker',
@@ -43,21 +45,25 @@ test.serial('logs, exec, ps, inspect, stats and events show the tasks', async (t
   );
   t.regex(await cluster.ok(manager, 'service ps talker'), /Running/);
   t.regex(await cluster.ok(manager, 'service inspect --pretty talker'), /Name:\s+talker/);
-  // Watched from another manager while a service changes.
-  const endsAt = Math.ceil(Date.now() / 1000) + 4;
-  const watching = cluster.docker(
-    cluster.host(2),
-    `events --filter type=service --until ${endsAt}`,
-  );
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
-  await cluster.ok(manager, 'service update -d --label-add seen=yes talker');
-  t.regex((await watching).stdout, /service update .*name=talker/);
-  // And afterwards, from the third.
-  const past = await cluster.ok(
-    cluster.host(3),
-    `events --since ${endsAt - 60} --until ${endsAt} --filter type=service`,
-  );
-  t.regex(past, /service create .*name=talker[\s\S]*service update .*name=talker/);
+  // Watched from another manager while a service changes: more than once, as nothing tells that the watch has begun.
+  const { socket } = cluster.host(2);
+  const watch = spawn('docker', ['-H', `unix://${socket}`, 'events', '--filter', 'type=service']);
+  t.teardown(() => watch.kill());
+  let seen = '';
+  watch.stdout.on('data', (part) => {
+    seen += part;
+  });
+  let changes = 0;
+  await until('a change to be told', async () => {
+    await cluster.ok(manager, `service update -d --label-add seen=${changes++} talker`);
+    return /service update .*name=talker/.test(seen);
+  });
+  // And afterwards, from the third, which may be behind the others.
+  await until('the past to be told', async () => {
+    const times = `--since ${Math.floor(beganMs / 1000)} --until ${Math.ceil(Date.now() / 1000)}`;
+    const past = await cluster.ok(cluster.host(3), `events ${times} --filter type=service`);
+    return /service create .*name=talker[\s\S]*service update .*name=talker/.test(past);
+  });
   await cluster.ok(manager, 'service rm talker');
 });
 

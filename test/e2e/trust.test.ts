@@ -48,14 +48,14 @@ test.serial('the root is rotated under load, and a manager that was off comes ba
       ({ Description, Status }) => Description.Hostname === 'h3' && Status.State === 'down',
     ),
   );
-  const ended = askHosts(cluster, h1, [h1, h2], '8090/');
+  const ended = await askHosts(cluster, h1, [h1, h2], '8090/');
   // Attached: it waits for all nodes that are up, and not for h3.
   await cluster.ok(h1, 'swarm ca --rotate');
   const after = await swarmAt(h1);
   t.false(after.RootRotationInProgress);
   t.not(after.TLSInfo.TrustRoot, before.TLSInfo.TrustRoot);
   const report = await ended();
-  t.true(report.asked > 50);
+  t.true(report.asked > 10);
   t.deepEqual(report.failed, []);
   t.not(digestOf(after.JoinTokens.Worker), digestOf(before.JoinTokens.Worker));
   const [first, second] = await tlsStatus(h1);

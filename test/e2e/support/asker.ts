@@ -1,9 +1,10 @@
-// asker.ts URL...: asks each address again and again, each time by a new connection, until its input ends. Then it
-// prints what came of it as JSON: {asked, failed: [{url, atMs, afterMs, error, reached, port}]}.
+// asker.ts URL...: asks each address again and again, each time by a new connection, until its input ends. It prints a
+// line once its first request is over, and at its end what came of all as JSON:
+// {asked, failed: [{url, atMs, afterMs, error, reached, port}]}.
 import { get } from 'node:http';
 
 const PAUSE_MS = 10;
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 10_000;
 
 /** How far a request got: what an answer that does not come was lost by. */
 type Trace = { reached: 'connecting' | 'connected' | 'head' | 'body'; port: number | undefined };
@@ -11,6 +12,7 @@ type Failure = Readonly<{ url: string; atMs: number; afterMs: number; error: str
 
 const failed: Failure[] = [];
 let asked = 0;
+let hasBegun = false;
 let isOver = false;
 process.stdin.resume();
 process.stdin.once('end', () => {
@@ -51,6 +53,8 @@ async function askOn(url: string): Promise<void> {
     } catch (error) {
       failed.push({ url, atMs, afterMs: Date.now() - atMs, error: String(error), ...trace });
     }
+    if (!hasBegun) process.stdout.write('begun\n');
+    hasBegun = true;
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
 }

@@ -8,8 +8,19 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const LOCAL_CLUSTER = `${ROOT}deploy/local-cluster`;
 const IMAGE_TAR = `${ROOT}node_modules/.cache/shoal/web.tar`;
 export const IMAGE = 'shoal-web:1';
+/** Of that image: it says which task answers. */
+export const PAGE = '/cgi-bin/index.cgi';
+/** Flags for a task that is up only once it answers: a process that runs need not listen yet. */
+export const HEALTH: readonly string[] = [
+  ...['--health-interval', '500ms', '--health-retries', '20'],
+  ...['--health-cmd', `timeout 10 wget -q -O /dev/null http://127.0.0.1${PAGE}`],
+];
 /** For each command: the bound is there to end a broken test, not to time a good one. */
 const BOUNDS = { maxBuffer: 1 << 24, timeout: 600_000 };
+/** The CLI writes with the version it has read: whoever wrote in between was first, and nothing was done. */
+export const OVERTAKEN = /update out of sequence/;
+/** A manager that was not heard for a second does not count, and a disk may be slower than that. */
+const OTHERS_UNHEARD = /can't remove member from the raft/;
 
 export type Host = Readonly<{ name: string; address: string; socket: string }>;
 export type Answer = Readonly<{ status: number; body: unknown; text: string }>;
@@ -117,6 +128,51 @@ export class TestCluster {
     return stdout.trim();
   }
 
+  /** As `ok`, but asked again while it is refused in words that tell that nothing was done, and that it will pass. */
+  async okOnceLet(
+    host: Host,
+    passing: readonly RegExp[],
+    command: string,
+    ...args: string[]
+  ): Promise<string> {
+    const ask = await until(`docker ${command} to be let`, async () => {
+      try {
+        const said = await this.ok(host, command, ...args);
+        return () => said;
+      } catch (error) {
+        if (passing.some((words) => words.test(String(error)))) throw error;
+        return () => {
+          throw error;
+        };
+      }
+    });
+    return ask();
+  }
+
+  /** `docker node promote` or `demote`: neither does anything to a node that has the role. */
+  async giveRole(by: Host, change: 'promote' | 'demote', ...nodes: string[]): Promise<void> {
+    await this.okOnceLet(by, [OVERTAKEN, OTHERS_UNHEARD], `node ${change}`, ...nodes);
+  }
+
+  /** Until a host that was demoted has put its manager away. */
+  async worker(host: Host): Promise<void> {
+    await until(`${host.name} to be a worker`, async () => {
+      const { stderr } = await this.docker(host, 'node ls');
+      return stderr.includes("Worker nodes can't be used to view");
+    });
+  }
+
+  /** A config, even without a leader at first: of a try whose outcome is not known, the list of configs tells it. */
+  async writeConfig(host: Host, name: string): Promise<void> {
+    await until(`config ${name} to be written`, async () => {
+      const { code, stderr } = await this.docker(host, `config create ${name} /etc/hostname`);
+      if (code === 0) return true;
+      const written = (await this.ok(host, 'config ls --format {{.Name}}')).split('\n');
+      if (written.includes(name)) return true;
+      throw new Error(stderr);
+    });
+  }
+
   async api(
     host: Host,
     method: string,
@@ -213,7 +269,8 @@ export class TestCluster {
 
   /** The first line of `GET http://address:port/path` from a host's namespace; undefined when nobody answers. */
   async fetchFrom(host: Host, url: string): Promise<string | undefined> {
-    const { code, stdout } = await this.exec(host, 'curl', '-sS', '--max-time', '2', url);
+    const limits = ['--connect-timeout', '5', '--max-time', '10'];
+    const { code, stdout } = await this.exec(host, 'curl', '-sS', ...limits, url);
     return code === 0 ? stdout.trim() : undefined;
   }
 
