@@ -24,8 +24,8 @@ const CALM: LinkFaults = {
   duplicateRatio: 0,
 };
 const SOUND: Production = { createCore: (start) => new RaftCore(start), Sessions };
-/** Ten times what the busiest of thousands of runs asked for. */
-const MOST_EVENTS = 150_000;
+/** Twice what the busiest of a million runs needed. */
+const MOST_EVENTS = 300_000;
 const NO_DELAYS: NodeDelays = { syncMaxMs: 0, applyMaxMs: 0 };
 /** Whoever died of a failure of power or of its disk is started again within this time. */
 const RESTART_MAX_MS = 1_000;
