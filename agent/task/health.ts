@@ -39,14 +39,16 @@ export function afterProbe(
 }
 
 /**
- * Verdicts on a running container: without a check, healthy at once and nothing more. Ends with the signal
- * or after the first unhealthy verdict.
+ * Verdicts on a running container: without a check, healthy once it is up, and nothing more; where checks are
+ * switched off, at once. Ends with the signal or after the first unhealthy verdict.
  */
 export async function* monitorHealth(options: {
   runtime: Runtime;
   clock: Clock;
   containerId: string;
   check: Healthcheck | undefined;
+  /** Resolves when it is up; rejects with the signal. */
+  up: () => Promise<void>;
   book: HealthBook;
   signal: AbortSignal;
 }): AsyncGenerator<Health> {
@@ -54,6 +56,8 @@ export async function* monitorHealth(options: {
   const check = options.check;
   const cmd = check === undefined ? undefined : commandOf(check.test);
   if (check === undefined || cmd === undefined) {
+    if (check === undefined) await options.up().catch(() => undefined);
+    if (signal.aborted) return;
     yield { healthy: true, output: '' };
     return;
   }

@@ -26,6 +26,7 @@ import {
 import { Drain } from './drain.ts';
 import { type Health, monitorHealth } from './health.ts';
 import type { HealthBook } from './health-book.ts';
+import { type Listens, tcpPortsOf, untilListening } from './listening.ts';
 import { type AnonymousVolumes, removeWithVolumes } from './remove-container.ts';
 import { type Outcome, stopContainer } from './stop-container.ts';
 import { within } from './within.ts';
@@ -37,6 +38,7 @@ export type RunnerDeps = Readonly<{
   dataPlane: DataPlane;
   volumes: VolumeSource;
   health: HealthBook;
+  listens: Listens;
   host: HostFacts;
   secret(id: string): Secret | undefined;
   config(id: string): Config | undefined;
@@ -159,10 +161,11 @@ export class TaskRunner {
       await this.#wantedRunning();
       this.#report(TaskState.STARTING, 'starting');
       const { pid } = await this.#deps.runtime.start(id, this.#stop.signal);
-      await this.#monitor(id, pid);
+      const slow = (message: string) => this.#report(TaskState.STARTING, `starting: ${message}`);
+      await this.#monitor(id, pid, slow);
     } else {
       this.#last = TaskState.STARTING;
-      await this.#monitor(id, existing.state.pid);
+      await this.#monitor(id, existing.state.pid, () => undefined);
     }
   }
 
@@ -222,20 +225,22 @@ export class TaskRunner {
     return wiring;
   }
 
-  /** Until the process ends by itself or is told to. Reports how it ended. */
-  async #monitor(id: string, pid: number): Promise<void> {
+  /** Until the process ends by itself or is told to. Reports how it ended; `slow` is told what its start waits for. */
+  async #monitor(id: string, pid: number, slow: (message: string) => void): Promise<void> {
     const { runtime, clock } = this.#deps;
     const ended = new AbortController();
     const exit = this.#exitOf(id, ended.signal).finally(() => ended.abort());
     // Answered below, or dropped when this function throws first.
     exit.catch(() => undefined);
+    const signal = AbortSignal.any([ended.signal, this.#stop.signal]);
     const health = monitorHealth({
       runtime,
       clock,
       containerId: id,
       check: await this.#healthcheck(id),
+      up: () => this.#listening(pid, slow, signal),
       book: this.#deps.health,
-      signal: AbortSignal.any([ended.signal, this.#stop.signal]),
+      signal,
     });
     const running = (healthy: boolean) =>
       this.#report(
@@ -284,6 +289,22 @@ export class TaskRunner {
         `task: unhealthy container: ${end.verdict.output}`,
         container,
       );
+  }
+
+  /** Where the service has TCP ports: until the task listens on one of them. */
+  async #listening(
+    pid: number,
+    slow: (message: string) => void,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { clock, listens } = this.#deps;
+    const ports = tcpPortsOf(this.#task);
+    if (ports.size === 0) return;
+    await untilListening(() => listens(pid, ports), {
+      clock,
+      signal,
+      slow: () => slow(`nothing listens on port ${[...ports].join(', ')} yet`),
+    });
   }
 
   /** Its end, whatever containerd goes through meanwhile. */

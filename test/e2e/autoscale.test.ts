@@ -201,6 +201,8 @@ test.serial('the first connection to a service with no task is held, and answere
     h1,
     'held',
     `-d --replicas 0 --publish 8082:80 --network held-net ${labels}`,
+    // Longer than to the client's first repetition, which would find nobody.
+    ...['sh', '-c', 'sleep 2; exec serve'],
   );
   await cluster.create(h1, 'asker', '-d --network held-net', 'sleep', '100000');
   const [asker] = await cluster.running(h1, 'asker', 1);

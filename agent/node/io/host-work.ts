@@ -12,6 +12,7 @@ import { LinuxDataPlane } from '../../network/io/linux-data-plane.ts';
 import type { ContainerdRuntime } from '../../runtime/runtime.ts';
 import type { HealthBook } from '../../task/health-book.ts';
 import { assignmentFile } from '../../task/io/assignment-file.ts';
+import { listens } from '../../task/io/listening.ts';
 import { TaskManager } from '../../task/manager.ts';
 import type { LocalVolumes } from '../../volume/io/local-volumes.ts';
 import type { NodeRecord } from '../record.ts';
@@ -50,6 +51,7 @@ export function hostWork(
     dataPlane,
     volumes: parts.volumes,
     health: parts.health,
+    listens,
     host: {
       nodeId: record.nodeId,
       hostname: flags.hostname,

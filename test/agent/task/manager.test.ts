@@ -28,6 +28,7 @@ function manager(
       ensure: async (name) => ({ name, mountpoint: name }),
       removeAnonymous: async () => undefined,
     },
+    listens: async () => true,
     health: new HealthBook(),
     host: { nodeId: 'node', hostname: 'h1', architecture: 'x86_64', os: 'linux' },
     file: { load: async () => undefined, save },

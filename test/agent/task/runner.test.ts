@@ -22,6 +22,7 @@ function setUp() {
   const health = new HealthBook((id, status) => changes.push(`${id} ${status}`));
   const reports: TaskStatus[] = [];
   let next = 0;
+  const listening = new Set<number>();
   const offered: string[] = [];
   const volumes = {
     ensure: async (name: string) => ({ name, mountpoint: `/volumes/${name}` }),
@@ -42,11 +43,13 @@ function setUp() {
     registryAuth: () => undefined,
     report: (_id, status) => reports.push(status),
     health,
+    listens: async (pid, ports) => pid === 42 && [...ports].some((port) => listening.has(port)),
     clock,
     log: silentLog,
   };
   const states = () => reports.map(({ state }) => taskStateName(state));
-  return { runtime, dataPlane, images, clock, health, changes, reports, deps, states, offered };
+  const parts = { runtime, dataPlane, images, clock, health, changes, listening };
+  return { ...parts, reports, deps, states, offered };
 }
 
 const wanted = (fields: Partial<Task> = {}): Task =>
@@ -100,6 +103,48 @@ test('an exit with code 0 is COMPLETE, another one FAILED with the code', async 
     t.is(dataPlane.log.at(-1), 'detach');
     t.false(runtime.log.includes('remove'), 'kept for its logs until the managers forget the task');
   }
+});
+
+const PORTS = [{ protocol: 'tcp', targetPort: 80 }] as never;
+
+test('a task of a service with ports runs once it listens; what that waits for is told', async (t) => {
+  const { deps, states, reports, clock, listening } = setUp();
+  new TaskRunner(deps, wanted({ ports: PORTS }), undefined);
+  await settle();
+  t.deepEqual(states(), ['accepted', 'preparing', 'ready', 'starting']);
+  await clock.advance(900);
+  t.is(states().length, 4);
+  await clock.advance(600);
+  t.is(reports.at(-1)?.message, 'starting: nothing listens on port 80 yet');
+  listening.add(80);
+  await clock.advance(500);
+  t.deepEqual(states().slice(3), ['starting', 'starting', 'running']);
+  t.true(reports.at(-1)?.healthy);
+});
+
+test('without health checks by order, it is not waited for', async (t) => {
+  const { deps, states } = setUp();
+  const spec = { container: { image: 'web:1', healthcheck: { test: ['NONE'] } } } as never;
+  new TaskRunner(deps, wanted({ ports: PORTS, spec }), undefined);
+  await settle();
+  t.is(states().at(-1), 'running');
+});
+
+test('a task that ends, or shall stop, before it listens', async (t) => {
+  const ends = setUp();
+  new TaskRunner(ends.deps, wanted({ ports: PORTS }), undefined);
+  await settle();
+  ends.runtime.end(ends.runtime.onlyId, 3, false);
+  await settle();
+  t.deepEqual(ends.states().slice(3), ['starting', 'failed']);
+
+  const stops = setUp();
+  const task = wanted({ ports: PORTS });
+  const runner = new TaskRunner(stops.deps, task, undefined);
+  await settle();
+  runner.update(stopped(task));
+  await settle();
+  t.deepEqual(stops.states().slice(3), ['starting', 'shutdown']);
 });
 
 test('a stop sends the signal, and SIGKILL after the grace period', async (t) => {
