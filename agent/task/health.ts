@@ -40,7 +40,7 @@ export function afterProbe(
 
 /**
  * Verdicts on a running container: without a check, healthy once it is up, and nothing more; where checks are
- * switched off, at once. Ends with the signal or after the first unhealthy verdict.
+ * switched off (`NONE`), at once. Ends with the signal or after the first unhealthy verdict.
  */
 export async function* monitorHealth(options: {
   runtime: Runtime;
@@ -56,7 +56,7 @@ export async function* monitorHealth(options: {
   const check = options.check;
   const cmd = check === undefined ? undefined : commandOf(check.test);
   if (check === undefined || cmd === undefined) {
-    if (check === undefined) await options.up().catch(() => undefined);
+    if (check?.test[0] !== 'NONE') await options.up().catch(() => undefined);
     if (signal.aborted) return;
     yield { healthy: true, output: '' };
     return;
