@@ -111,7 +111,6 @@ export function containerConfig(inputs: ConfigInputs): ContainerConfig {
   }
   const limits = task.spec?.resources?.limits;
   const reservations = task.spec?.resources?.reservations;
-  const usesHostNetwork = task.spec?.networks.some(({ target }) => target === 'host') ?? false;
   return {
     id: containerId,
     name: taskName(task),
@@ -140,7 +139,7 @@ export function containerConfig(inputs: ConfigInputs): ContainerConfig {
     sysctls: { ...wiring?.sysctls, ...spec.sysctls },
     ulimits: spec.ulimits,
     oomScoreAdj: spec.oomScoreAdj,
-    network: usesHostNetwork
+    network: usesHostNetwork(task)
       ? { mode: 'host' }
       : wiring === undefined
         ? { mode: 'none' }
@@ -327,4 +326,8 @@ function logOption(task: Task, name: 'max-size' | 'max-file'): number | undefine
   if (match === null) return undefined;
   const unit = { '': 1, k: 1024, m: 1024 ** 2, g: 1024 ** 3 }[(match[2] ?? '').toLowerCase()] ?? 1;
   return Number(match[1]) * unit;
+}
+
+export function usesHostNetwork(task: Task): boolean {
+  return task.spec?.networks.some(({ target }) => target === 'host') ?? false;
 }

@@ -47,7 +47,7 @@ export async function* monitorHealth(options: {
   clock: Clock;
   containerId: string;
   check: Healthcheck | undefined;
-  /** Resolves when it is up; rejects with the signal. */
+  /** Resolves when it is up, or with the signal. */
   up: () => Promise<void>;
   book: HealthBook;
   signal: AbortSignal;
@@ -56,7 +56,7 @@ export async function* monitorHealth(options: {
   const check = options.check;
   const cmd = check === undefined ? undefined : commandOf(check.test);
   if (check === undefined || cmd === undefined) {
-    if (check?.test[0] !== 'NONE') await options.up().catch(() => undefined);
+    if (check?.test[0] !== 'NONE') await options.up();
     if (signal.aborted) return;
     yield { healthy: true, output: '' };
     return;

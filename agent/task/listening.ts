@@ -1,6 +1,7 @@
 import { doubledMs } from '../../shared/backoff.ts';
 import { type Clock, sleep } from '../../shared/clock.ts';
 import type { Task } from '../../shared/gen/shoal/v1/objects.ts';
+import { usesHostNetwork } from './container-config.ts';
 
 /** Whether a process listens, in its network, on one of the TCP ports for others than itself. */
 export type Listens = (pid: number, ports: ReadonlySet<number>) => Promise<boolean>;
@@ -17,8 +18,7 @@ const OWN_ADDRESS = /^(.{6}7F|0{24}01000000|0{16}FFFF0000.{6}7F)$/;
 
 /** The TCP ports that a service says its tasks have. None of a task in the host's network, where others listen too. */
 export function tcpPortsOf(task: Task): ReadonlySet<number> {
-  const networks = task.spec?.networks ?? [];
-  if (networks.some(({ target }) => target === 'host')) return new Set();
+  if (usesHostNetwork(task)) return new Set();
   const ports = task.ports.filter(({ protocol }) => (protocol || 'tcp') === 'tcp');
   return new Set(ports.map(({ targetPort }) => targetPort));
 }
@@ -34,7 +34,7 @@ export function hasListener(table: string, ports: ReadonlySet<number>): boolean 
 
 /**
  * Waits until a process that has just been started listens: connections that come before are refused. Resolves when it
- * does, and in any case after 30 s; `slow` is called once when that is not soon. Rejects when aborted.
+ * does, when aborted, and in any case after 30 s; `slow` is called once when that is not soon.
  */
 export async function untilListening(
   look: () => Promise<boolean>,
@@ -43,14 +43,13 @@ export async function untilListening(
   const { clock, signal, slow } = options;
   const sinceMs = clock.monotonicMs();
   let isTold = false;
-  for (let looks = 1; !(await look()); looks += 1) {
-    signal.throwIfAborted();
+  for (let looks = 1; !signal.aborted && !(await look()); looks += 1) {
     const waitedMs = clock.monotonicMs() - sinceMs;
     if (waitedMs >= LISTENS_WITHIN_MS) return;
     if (waitedMs >= SLOW_MS && !isTold) {
       isTold = true;
       slow();
     }
-    await sleep(clock, doubledMs(looks, LOOKS), signal);
+    await sleep(clock, doubledMs(looks, LOOKS), signal).catch(() => undefined); // aborted: the loop's condition sees it
   }
 }

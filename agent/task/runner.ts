@@ -161,11 +161,10 @@ export class TaskRunner {
       await this.#wantedRunning();
       this.#report(TaskState.STARTING, 'starting');
       const { pid } = await this.#deps.runtime.start(id, this.#stop.signal);
-      const slow = (message: string) => this.#report(TaskState.STARTING, `starting: ${message}`);
-      await this.#monitor(id, pid, slow);
+      await this.#monitor(id, pid, 'started');
     } else {
       this.#last = TaskState.STARTING;
-      await this.#monitor(id, existing.state.pid, () => undefined);
+      await this.#monitor(id, existing.state.pid, 'adopted');
     }
   }
 
@@ -225,8 +224,8 @@ export class TaskRunner {
     return wiring;
   }
 
-  /** Until the process ends by itself or is told to. Reports how it ended; `slow` is told what its start waits for. */
-  async #monitor(id: string, pid: number, slow: (message: string) => void): Promise<void> {
+  /** Until the process ends by itself or is told to. Reports how it ended. */
+  async #monitor(id: string, pid: number, how: 'started' | 'adopted'): Promise<void> {
     const { runtime, clock } = this.#deps;
     const ended = new AbortController();
     const exit = this.#exitOf(id, ended.signal).finally(() => ended.abort());
@@ -238,7 +237,7 @@ export class TaskRunner {
       clock,
       containerId: id,
       check: await this.#healthcheck(id),
-      up: () => this.#listening(pid, slow, signal),
+      up: () => this.#listening(pid, how, signal),
       book: this.#deps.health,
       signal,
     });
@@ -291,20 +290,17 @@ export class TaskRunner {
       );
   }
 
-  /** Where the service has TCP ports: until the task listens on one of them. */
-  async #listening(
-    pid: number,
-    slow: (message: string) => void,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /** Where the service has TCP ports: until the task listens on one of them. Of an adopted one more is known already. */
+  async #listening(pid: number, how: 'started' | 'adopted', signal: AbortSignal): Promise<void> {
     const { clock, listens } = this.#deps;
     const ports = tcpPortsOf(this.#task);
     if (ports.size === 0) return;
-    await untilListening(() => listens(pid, ports), {
-      clock,
-      signal,
-      slow: () => slow(`nothing listens on port ${[...ports].join(', ')} yet`),
-    });
+    const slow = () => {
+      if (how === 'adopted') return;
+      const names = [...ports].join(', ');
+      this.#report(TaskState.STARTING, `starting: nothing listens on port ${names} yet`);
+    };
+    await untilListening(() => listens(pid, ports), { clock, signal, slow });
   }
 
   /** Its end, whatever containerd goes through meanwhile. */

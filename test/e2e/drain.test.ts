@@ -2,19 +2,17 @@
 // client task asks the virtual address, each request by a new connection.
 import test from 'ava';
 import { askHosts, type Report } from './support/ask-hosts.ts';
-import {
-  HEALTH,
-  type Host,
-  IMAGE,
-  PAGE,
-  type TaskView,
-  TestCluster,
-  until,
-} from './support/cluster.ts';
+import { type Host, IMAGE, PAGE, type TaskView, TestCluster, until } from './support/cluster.ts';
 
 const cluster = new TestCluster('e2e-drn');
 test.before(() => cluster.up());
 test.after.always(() => cluster.down());
+
+// One that is up has to answer.
+const HEALTH = [
+  ...['--health-interval', '500ms', '--health-retries', '20'],
+  ...['--health-cmd', `timeout 10 wget -q -O /dev/null http://127.0.0.1${PAGE}`],
+];
 
 /** Asks the virtual address from within the network. */
 async function askVip(client: TaskView, vip: string): Promise<() => Promise<Report>> {

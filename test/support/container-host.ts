@@ -91,10 +91,11 @@ export class TestHost {
       await process.writeStdin(stdin);
       await process.closeStdin();
     })();
-    feeding.catch(() => undefined); // told below, after what was printed
     const text = { 1: '', 2: '' };
-    for await (const { stream, data } of process.output()) text[stream] += Buffer.from(data);
-    await feeding;
+    const reading = (async () => {
+      for await (const { stream, data } of process.output()) text[stream] += Buffer.from(data);
+    })();
+    await Promise.all([feeding, reading]);
     return { code: await process.wait(), stdout: text[1], stderr: text[2] };
   }
 

@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { PeerCertificate, TLSSocket } from 'node:tls';
@@ -147,7 +146,6 @@ export class RpcServer {
   readonly #links: LinkServer;
   readonly #droppedRoots: DroppedRoots;
   readonly #listeners: { close: () => void }[] = [];
-  readonly #paths: string[] = [];
   /** That carry gRPC. */
   readonly #sockets = new Set<Socket>();
   #closing: Promise<void> | undefined;
@@ -227,7 +225,6 @@ export class RpcServer {
     const links = await listenAt(linkPathOf(path), (socket) =>
       this.#links.accept(socket, () => this.#localCaller()),
     );
-    this.#paths.push(path);
     this.#listeners.push(grpc, links);
   }
 
@@ -262,7 +259,6 @@ export class RpcServer {
     ]);
     // A session that was to end in peace and is cut after all leaves its socket half open: its client would wait.
     for (const socket of this.#sockets) socket.destroy();
-    await Promise.all(this.#paths.map((path) => rm(path, { force: true })));
   }
 }
 

@@ -323,17 +323,14 @@ test.serial('what another load left is held by the load that relies on it', asyn
   const sizeBytes = tar.length;
   const blob = { mediaType: OCI_LAYER, digest, size: sizeBytes };
   const unpacked: Manifest = { config: blob, layers: [blob] };
+  const bytes = async () => ({ from: 0, data: chunks(tar) });
   const uploads = { unknown: {}, known: { digest, sizeBytes } };
   for (const [ref, promised] of Object.entries(uploads)) {
-    const from = { from: 0, data: chunks(tar) };
     await content.withLease('second', async (second) => {
       await content.withLease('first', async (first) => {
-        await content.write({ ref: 'first', lease: first }, async () => ({
-          from: 0,
-          data: chunks(tar),
-        }));
+        await content.write({ ref: 'first', lease: first }, bytes);
         await store.unpack(unpacked, [digest], first, soon());
-        await content.write({ ref, lease: second, ...promised }, async () => from);
+        await content.write({ ref, lease: second, ...promised }, bytes);
         await store.unpack(unpacked, [digest], second, soon());
       });
       await collectGarbage();

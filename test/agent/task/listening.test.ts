@@ -55,14 +55,9 @@ function waiting(t: ExecutionContext) {
   const slow = () => {
     seen.slow += 1;
   };
-  untilListening(look, { clock, signal: stop.signal, slow }).then(
-    () => {
-      seen.over = 'up';
-    },
-    () => {
-      seen.over = 'stopped';
-    },
-  );
+  void untilListening(look, { clock, signal: stop.signal, slow }).then(() => {
+    seen.over = stop.signal.aborted ? 'stopped' : 'up';
+  });
   t.teardown(() => stop.abort());
   return { clock, stop, seen };
 }

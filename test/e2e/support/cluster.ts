@@ -10,11 +10,6 @@ const IMAGE_TAR = `${ROOT}node_modules/.cache/shoal/web.tar`;
 export const IMAGE = 'shoal-web:1';
 /** Of that image: it says which task answers. */
 export const PAGE = '/cgi-bin/index.cgi';
-/** Flags for a task that is up only once it answers: a process that runs need not listen yet. */
-export const HEALTH: readonly string[] = [
-  ...['--health-interval', '500ms', '--health-retries', '20'],
-  ...['--health-cmd', `timeout 10 wget -q -O /dev/null http://127.0.0.1${PAGE}`],
-];
 /** For each command: the bound is there to end a broken test, not to time a good one. */
 const BOUNDS = { maxBuffer: 1 << 24, timeout: 600_000 };
 /** The CLI writes with the version it has read: whoever wrote in between was first, and nothing was done. */
@@ -120,12 +115,7 @@ export class TestCluster {
 
   /** As `docker`, but a failure is an error. */
   async ok(host: Host, command: string, ...args: string[]): Promise<string> {
-    const { code, stdout, stderr } = await this.docker(host, command, ...args);
-    if (code !== 0) {
-      const said = `${stderr}${stdout}`;
-      throw new Error(`docker ${[command, ...args].join(' ')} on ${host.name}: ${said}`);
-    }
-    return stdout.trim();
+    return saidBy(host, [command, ...args], await this.docker(host, command, ...args));
   }
 
   /** As `ok`, but asked again while it is refused in words that tell that nothing was done, and that it will pass. */
@@ -135,18 +125,13 @@ export class TestCluster {
     command: string,
     ...args: string[]
   ): Promise<string> {
-    const ask = await until(`docker ${command} to be let`, async () => {
-      try {
-        const said = await this.ok(host, command, ...args);
-        return () => said;
-      } catch (error) {
-        if (passing.some((words) => words.test(String(error)))) throw error;
-        return () => {
-          throw error;
-        };
-      }
+    const last = await until(`docker ${command} to be let`, async () => {
+      const said = await this.docker(host, command, ...args);
+      const willPass = said.code !== 0 && passing.some((words) => words.test(said.stderr));
+      if (willPass) throw new Error(said.stderr);
+      return said;
     });
-    return ask();
+    return saidBy(host, [command, ...args], last);
   }
 
   /** `docker node promote` or `demote`: neither does anything to a node that has the role. */
@@ -330,6 +315,11 @@ function parseHosts(text: string): Host[] {
         ? [{ name, address, socket: socket.replace('unix://', '') }]
         : [];
     });
+}
+
+function saidBy(host: Host, words: readonly string[], { code, stdout, stderr }: Output): string {
+  if (code !== 0) throw new Error(`docker ${words.join(' ')} on ${host.name}: ${stderr}${stdout}`);
+  return stdout.trim();
 }
 
 async function output(file: string, args: readonly string[]): Promise<Output> {

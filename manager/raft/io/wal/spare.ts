@@ -53,9 +53,9 @@ export class Spares {
   }
 
   close(): void {
-    this.#closed = true;
     if (this.#ready !== undefined) this.#discard(this.#ready);
     this.#ready = undefined;
+    this.#closed = true;
   }
 
   #makeNow(size: number): SpareFile | undefined {
@@ -79,15 +79,13 @@ export class Spares {
         await spare.file.writeSoon(zeros(size, at), at);
       }
       await spare.file.syncSoon();
-      this.#full = false;
-      if (this.#closed) spare.file.close();
+      if (this.#closed) this.#discard(spare);
       else this.#ready = spare;
+      this.#full = false;
     } catch (error) {
       if (isDiskFull(error)) this.#full = true;
       else this.#failure = error;
-      // After close() the log may have been opened again, and its own have these names: it removes what is left over.
-      if (this.#closed) spare?.file.close();
-      else if (spare !== undefined) this.#discard(spare);
+      if (spare !== undefined) this.#discard(spare);
     }
   }
 
@@ -98,7 +96,8 @@ export class Spares {
 
   #discard({ name, file }: SpareFile): void {
     file.close();
-    this.#disk.remove(name);
+    // After close() the log may have been opened again, and its own have these names: it removes what is left over.
+    if (!this.#closed) this.#disk.remove(name);
   }
 }
 

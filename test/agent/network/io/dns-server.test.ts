@@ -7,6 +7,7 @@ import { DnsForwarder, FrameReader, frame } from '../../../../agent/network/io/d
 import { DnsServer } from '../../../../agent/network/io/dns-server.ts';
 import { systemClock } from '../../../../shared/io/system.ts';
 import { silentLog } from '../../../../shared/log.ts';
+import { freePort } from '../../../support/ports.ts';
 import { SeededRandom } from '../../../support/seeded-random.ts';
 import { decodeView } from '../support/views.ts';
 
@@ -79,14 +80,6 @@ const outsideTcp = createServer((socket) => {
   });
 });
 
-async function freeUdpPort(): Promise<number> {
-  const probe = createSocket('udp4');
-  await new Promise<void>((done) => probe.bind(0, '127.0.0.1', done));
-  const { port: free } = probe.address();
-  await new Promise<void>((done) => probe.close(done));
-  return free;
-}
-
 let server: DnsServer;
 let port = 0;
 test.before(async () => {
@@ -100,24 +93,16 @@ test.before(async () => {
     own: [],
     port: forwardPort,
   });
-  // Free for both protocols: what had it for TCP before may still be waiting for its last packets.
-  for (let tries = 1; ; tries += 1) {
-    port = await freeUdpPort();
-    server = new DnsServer({
-      address: '127.0.0.1',
-      port,
-      directory,
-      forwarder,
-      random: new SeededRandom(1),
-      log: silentLog,
-    });
-    try {
-      await server.start();
-      break;
-    } catch (error) {
-      if (tries === 20) throw error;
-    }
-  }
+  port = await freePort(); // below the range that UDP sockets are given ports of, too
+  server = new DnsServer({
+    address: '127.0.0.1',
+    port,
+    directory,
+    forwarder,
+    random: new SeededRandom(1),
+    log: silentLog,
+  });
+  await server.start();
   await server.start(); // binding twice is no error
 });
 test.after.always(async () => {

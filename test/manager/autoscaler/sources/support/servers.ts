@@ -21,12 +21,12 @@ export async function soon(check: () => boolean | Promise<boolean>, withinMs = U
 }
 
 /** How a server is seen to speak: the kernel takes connections for it before that. */
-type Greeting = Readonly<{ secure: boolean; says: string; answer: RegExp }>;
+type Greeting = Readonly<{ says: string; answer: RegExp }>;
 /** LOADING is no answer yet: it reads its data. */
-const REDIS: Greeting = { secure: false, says: 'PING\r\n', answer: /^(\+PONG|-NOAUTH)/ };
-const NATS: Greeting = { secure: false, says: '', answer: /^INFO / };
+const REDIS: Greeting = { says: 'PING\r\n', answer: /^(\+PONG|-NOAUTH)/ };
+const NATS: Greeting = { says: '', answer: /^INFO / };
 
-function speaks(port: number, { secure, says, answer }: Greeting): Promise<boolean> {
+function speaks(port: number, { says, answer }: Greeting, secure: boolean): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
   const address = { host: '127.0.0.1', port };
   const socket = secure ? tls.connect({ ...address, rejectUnauthorized: false }) : connect(address);
@@ -45,13 +45,10 @@ export class TestServer {
   readonly dir: string;
   readonly #command: string;
   readonly #args: readonly string[];
-  readonly #greeting: Greeting;
   #child: ChildProcess | undefined;
 
   private constructor(command: string, port: number, dir: string, args: readonly string[]) {
     this.#command = command;
-    const greeting = command === 'nats-server' ? NATS : REDIS;
-    this.#greeting = { ...greeting, secure: args.includes('--tls-port') };
     this.port = port;
     this.dir = dir;
     this.#args = args;
@@ -104,9 +101,11 @@ export class TestServer {
   async start(): Promise<void> {
     const child = spawn(this.#command, this.#args, { stdio: 'ignore' });
     this.#child = child;
+    const greeting = this.#command === 'nats-server' ? NATS : REDIS;
+    const secure = this.#args.includes('--tls-port');
     await soon(() => {
       if (child.exitCode !== null) throw new Error(`${this.#command} ended: ${child.exitCode}`);
-      return speaks(this.port, this.#greeting);
+      return speaks(this.port, greeting, secure);
     });
   }
 
